@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The only room that touches guest memory: guest RAM, PRP walks, SQE fetch, CQE post, shadow
+//! doorbells.
+//!
+//! Guest data is hostile: an entry is copied out once and then judged, and no access leaves guest
+//! RAM. Addresses are guest physical addresses in bytes.
+
+mod ram;
+mod ring;
+mod segments;
+mod shadow;
+
+pub use ram::{GuestRam, OutOfRange};
+pub use ring::{CompletionRing, SubmissionRing};
+pub use segments::{Segment, SegmentList};
+pub use shadow::ShadowDoorbells;

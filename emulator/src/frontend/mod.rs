@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Front ends: they hand register accesses to a driver and implement its ports.

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! An NVMe 2.0 controller with a chosen speed, served to guests through several front ends.
+//!
+//! The rooms, and who may import whom:
+//!
+//! ```text
+//! frontend -> {drive, pci} -> engine -> {controller, timing, fault} -> {dma, media} -> spec
+//! ```
+//!
+//! `pci` also imports `controller`; `observe` is imported by those that count and imports only
+//! `spec`; `control` sits beside `frontend`. `timing` and `spec` import nothing of ours.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod controller;
+pub mod dma;
+pub mod drive;
+pub mod engine;
+pub mod fault;
+pub mod frontend;
+pub mod media;
+pub mod observe;
+pub mod pci;
+pub mod spec;
+pub mod timing;

@@ -1,0 +1,1 @@
+//! What the guest agent and the harness say to each other.

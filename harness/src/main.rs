@@ -1,0 +1,2 @@
+#![doc = "hipri"]
+fn main() {}
