@@ -56,7 +56,7 @@ impl Options {
         let mut words = Vec::new();
         match &self.run {
             Some(RunSource::Hostfs(dir)) => {
-                words.push(quote("hipri.run", &format!("hostfs:{dir}"))?)
+                words.push(quote("hipri.run", &format!("hostfs:{dir}"))?);
             }
             Some(RunSource::Image(dir)) => words.push(quote("hipri.run", dir)?),
             None => {}
