@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 
-/// A hexadecimal string of odd length or with a character that is no digit.
+/// A hexadecimal string of odd length or with a character that is no digit, or a misplaced piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidBytes;
 
 impl std::fmt::Display for InvalidBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("not an even number of hexadecimal digits")
+        f.write_str("not an even number of hexadecimal digits in its place")
     }
 }
 

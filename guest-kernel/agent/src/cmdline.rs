@@ -7,6 +7,7 @@
 //! | `hipri.run=/abs/dir` | the same from a directory in the image |
 //! | `hipri.exec="LINE"` | a shell line as a job; may occur several times, run after the list |
 //! | `hipri.channel=/dev/ttyS0` | the device to report on; standard output when left out |
+//! | `hipri.console=/dev/tty0` | the terminal of jobs on the console, when it is not the kernel's own |
 //!
 //! With neither `hipri.run` nor `hipri.exec` the agent offers a shell on the console.
 
@@ -19,6 +20,8 @@ pub struct Options {
     pub exec: Vec<String>,
     /// Device node of the channel.
     pub channel: Option<String>,
+    /// Device node of the terminal for people.
+    pub console: Option<String>,
 }
 
 /// Where the run directory comes from.
@@ -44,6 +47,7 @@ impl Options {
                 }
                 Some(("hipri.exec", value)) => options.exec.push(value.to_owned()),
                 Some(("hipri.channel", value)) => options.channel = Some(value.to_owned()),
+                Some(("hipri.console", value)) => options.console = Some(value.to_owned()),
                 _ => {}
             }
         }
@@ -66,6 +70,9 @@ impl Options {
         }
         if let Some(channel) = &self.channel {
             words.push(quote("hipri.channel", channel)?);
+        }
+        if let Some(console) = &self.console {
+            words.push(quote("hipri.console", console)?);
         }
         Some(words)
     }
@@ -126,6 +133,7 @@ mod tests {
             run: Some(RunSource::Image("/etc/x".into())),
             exec: vec!["ls -l /".into()],
             channel: Some("/dev/ttyS0".into()),
+            console: Some("/dev/tty0".into()),
         };
         let words = options.to_words().unwrap().join(" ");
         assert_eq!(Options::parse(&words), options);

@@ -6,16 +6,15 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use anyhow::{Context, bail, ensure};
-use hipri_agent::{Bytes, COUNTERS_LOG_PAGE, CounterSample};
+use hipri_agent::{COUNTERS_LOG_PAGE, CounterSample, Page};
 
 /// Bytes of the page's head that are read first.
-const HEAD: usize = 16;
-/// Where the head holds the page's length in bytes, as a little-endian 32-bit number.
-const LENGTH_AT: usize = 4;
-/// Longest page that is believed.
-const MAX_PAGE: usize = 1 << 20;
-/// Most bytes in one command, within what every controller transfers.
-const MAX_TRANSFER: usize = 128 << 10;
+const HEAD: usize = 64;
+/// Where the head holds its own length, a record's length and the number of records, each as a
+/// little-endian 32-bit number.
+const LENGTHS_AT: [usize; 3] = [12, 16, 20];
+/// Bytes in one command: one record, within what every controller transfers.
+const TRANSFER: usize = 4096;
 /// Get Log Page (NVMe Base 2.0c, figure 138).
 const GET_LOG_PAGE: u8 = 0x02;
 /// The log page is the controller's, not a namespace's.
@@ -53,7 +52,7 @@ const NVME_IOCTL_ADMIN_CMD: libc::Ioctl = 0xC048_4E41;
 /// Reads the counters of the controller `device`.
 pub fn sample(device: &str) -> CounterSample {
     match read_page(device) {
-        Ok(page) => CounterSample::Page(Bytes(page).to_hex()),
+        Ok(page) => CounterSample::Page(Page::from_bytes(&page)),
         Err(error) => CounterSample::Error(format!("{error:#}")),
     }
 }
@@ -64,17 +63,24 @@ fn read_page(device: &str) -> anyhow::Result<Vec<u8>> {
     get_log_page(&controller, 0, &mut head)?;
     let length = page_length(&head)?;
     let mut page = vec![0; length];
-    for (index, piece) in page.chunks_mut(MAX_TRANSFER).enumerate() {
-        get_log_page(&controller, index * MAX_TRANSFER, piece)?;
+    for (index, piece) in page.chunks_mut(TRANSFER).enumerate() {
+        get_log_page(&controller, index * TRANSFER, piece)?;
     }
     Ok(page)
 }
 
 fn page_length(head: &[u8; HEAD]) -> anyhow::Result<usize> {
-    let field = head[LENGTH_AT..LENGTH_AT + 4].try_into()?;
-    let length = usize::try_from(u32::from_le_bytes(field))?;
+    let field = |at: usize| {
+        let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];
+        usize::try_from(u32::from_le_bytes(bytes))
+    };
+    let [header, record, records] = LENGTHS_AT.map(field);
+    let length = record?
+        .checked_mul(records?)
+        .and_then(|bytes| bytes.checked_add(header.ok()?))
+        .unwrap_or(usize::MAX);
     ensure!(
-        (HEAD..=MAX_PAGE).contains(&length) && length.is_multiple_of(4),
+        (HEAD..=Page::MAX_LENGTH).contains(&length) && length.is_multiple_of(4),
         "the counter page claims a length of {length} bytes"
     );
     Ok(length)
@@ -112,21 +118,23 @@ fn get_log_page(controller: &File, offset: usize, data: &mut [u8]) -> anyhow::Re
 mod tests {
     use super::*;
 
-    fn head(length: u32) -> [u8; HEAD] {
+    fn head(lengths: [u32; 3]) -> [u8; HEAD] {
         let mut head = [0; HEAD];
-        head[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&length.to_le_bytes());
+        for (at, length) in LENGTHS_AT.into_iter().zip(lengths) {
+            head[at..at + 4].copy_from_slice(&length.to_le_bytes());
+        }
         head
     }
 
     #[test]
     fn page_length_plausible_is_taken() {
-        assert_eq!(page_length(&head(4096)).unwrap(), 4096);
+        assert_eq!(page_length(&head([4096, 4096, 65])).unwrap(), 66 * 4096);
     }
 
     #[test]
     fn page_length_absurd_is_refused() {
-        for length in [0, 12, 4097, u32::MAX] {
-            assert!(page_length(&head(length)).is_err(), "{length}");
+        for lengths in [[0, 0, 0], [63, 0, 0], [4096, 1, 1], [u32::MAX; 3]] {
+            assert!(page_length(&head(lengths)).is_err(), "{lengths:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Bytes;
+use crate::{Bytes, InvalidBytes};
 
 /// One line of the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,10 +133,67 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CounterSample {
-    /// The raw page as hexadecimal digits; see [`Bytes::from_hex`].
-    Page(String),
+    /// The raw page.
+    Page(Page),
     /// One sentence.
     Error(String),
+}
+
+/// A long, mostly empty block of bytes: only what is not zero is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Length in bytes, at most [`Page::MAX_LENGTH`].
+    pub length: usize,
+    /// What is not zero, by offset: hexadecimal digits as of [`Bytes::to_hex`].
+    pub pieces: Vec<(usize, String)>,
+}
+
+impl Page {
+    /// Longest page that either side believes in.
+    pub const MAX_LENGTH: usize = 4 << 20;
+    /// Bytes that are left out or sent together.
+    const PIECE: usize = 64;
+
+    /// Takes the page apart.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut pieces: Vec<(usize, String)> = Vec::new();
+        let mut end = None;
+        for (index, piece) in bytes.chunks(Self::PIECE).enumerate() {
+            if piece.iter().all(|&byte| byte == 0) {
+                continue;
+            }
+            let at = index * Self::PIECE;
+            let hex = Bytes(piece.to_vec()).to_hex();
+            match pieces.last_mut() {
+                Some((_, last)) if end == Some(at) => last.push_str(&hex),
+                _ => pieces.push((at, hex)),
+            }
+            end = Some(at + piece.len());
+        }
+        Self {
+            length: bytes.len(),
+            pieces,
+        }
+    }
+
+    /// Puts it together again.
+    ///
+    /// # Errors
+    /// When a piece is no hexadecimal number or lies outside.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidBytes> {
+        if self.length > Self::MAX_LENGTH {
+            return Err(InvalidBytes);
+        }
+        let mut bytes = vec![0; self.length];
+        for (at, hex) in &self.pieces {
+            let piece = Bytes::from_hex(hex)?;
+            at.checked_add(piece.0.len())
+                .and_then(|end| bytes.get_mut(*at..end))
+                .ok_or(InvalidBytes)?
+                .copy_from_slice(&piece.0);
+        }
+        Ok(bytes)
+    }
 }
 
 /// A stream of a job.
@@ -215,16 +272,34 @@ mod tests {
 
     #[test]
     fn record_counters_round_trips() {
-        for sample in [
-            CounterSample::Page("00ff".into()),
-            CounterSample::Error("no".into()),
-        ] {
+        let page = Page::from_bytes(&[1, 2, 3]);
+        for sample in [CounterSample::Page(page), CounterSample::Error("no".into())] {
             round_trip(Event::Counters {
                 job: 0,
                 when: When::After,
                 device: "/dev/nvme0".into(),
                 sample,
             });
+        }
+    }
+
+    #[test]
+    fn page_zeros_are_left_out_and_come_back() {
+        let mut bytes = vec![0; 1000];
+        bytes[63] = 1;
+        bytes[64] = 2;
+        bytes[999] = 3;
+        let page = Page::from_bytes(&bytes);
+        assert_eq!(page.pieces.len(), 2);
+        assert_eq!(page.pieces[0].1.len(), 256);
+        assert_eq!(page.to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn page_piece_outside_is_refused() {
+        for (length, at) in [(4, 3), (4, usize::MAX), (usize::MAX, 0)] {
+            let pieces = vec![(at, "0000".to_owned())];
+            assert_eq!(Page { length, pieces }.to_bytes(), Err(InvalidBytes));
         }
     }
 

@@ -41,13 +41,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Runs jobs and reaps whatever ends in the guest.
 pub struct Runner<'a> {
     reporter: &'a Reporter,
+    /// The terminal of jobs on the console.
+    terminal: String,
     /// Readable when a child ended.
     child_ended: UnixStream,
 }
 
 impl<'a> Runner<'a> {
-    /// Prepares for SIGCHLD.
-    pub fn new(reporter: &'a Reporter) -> anyhow::Result<Self> {
+    /// Prepares for SIGCHLD. Jobs on the console get `terminal`, else what the kernel prints on.
+    pub fn new(reporter: &'a Reporter, terminal: Option<&str>) -> anyhow::Result<Self> {
         let (child_ended, sender) = UnixStream::pair()?;
         child_ended.set_nonblocking(true)?;
         sender.set_nonblocking(true)?;
@@ -55,6 +57,7 @@ impl<'a> Runner<'a> {
             .context("cannot watch for SIGCHLD")?;
         Ok(Self {
             reporter,
+            terminal: terminal.map_or_else(console::behind_dev_console, str::to_owned),
             child_ended,
         })
     }
@@ -69,7 +72,7 @@ impl<'a> Runner<'a> {
         });
         self.count(index, job, When::Before);
         let begun = Instant::now();
-        let outcome = match spawn(job, &argv) {
+        let outcome = match spawn(job, &argv, &self.terminal) {
             Ok(child) => {
                 let deadline = job.timeout_ms.map(|ms| begun + Duration::from_millis(ms));
                 self.follow(index, child, deadline)?
@@ -221,7 +224,7 @@ fn forward<R: Read>(pipe: &mut Option<R>, stream: Stream, job: u32, reporter: &R
     }
 }
 
-fn spawn(job: &Job, argv: &[String]) -> anyhow::Result<Child> {
+fn spawn(job: &Job, argv: &[String], terminal: &str) -> anyhow::Result<Child> {
     let (program, arguments) = argv.split_first().context("the command is empty")?;
     let mut command = match job.stdio {
         JobStdio::Relay => {
@@ -236,7 +239,7 @@ fn spawn(job: &Job, argv: &[String]) -> anyhow::Result<Child> {
         }
         JobStdio::Console => {
             let mut command = std::process::Command::new("/proc/self/exe");
-            command.arg(console::SUBCOMMAND).args(argv);
+            command.arg(console::SUBCOMMAND).arg(terminal).args(argv);
             command
         }
     };

@@ -23,7 +23,7 @@ mod event;
 
 pub use bytes::{Bytes, InvalidBytes};
 pub use command::{Command, CommandList, FileEntry, Job, MountEntry, Stdio};
-pub use event::{CounterSample, Event, Outcome, Record, Stream, When};
+pub use event::{CounterSample, Event, Outcome, Page, Record, Stream, When};
 
 /// Version of the command list and of the event stream. Both sides refuse another one.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -53,7 +53,7 @@ fn init() {
     for event in base {
         reporter.send(event);
     }
-    match command_list(&options).and_then(|list| run(&list, &reporter)) {
+    match command_list(&options).and_then(|list| run(&list, &options, &reporter)) {
         Ok(done) => reporter.send(done),
         Err(error) => reporter.send(Event::Error {
             message: format!("{error:#}"),
@@ -109,7 +109,7 @@ fn read_list(dir: &Path) -> anyhow::Result<CommandList> {
 }
 
 /// Mounts, files, jobs. The event that it returns is the last one.
-fn run(list: &CommandList, reporter: &Reporter) -> anyhow::Result<Event> {
+fn run(list: &CommandList, options: &Options, reporter: &Reporter) -> anyhow::Result<Event> {
     for entry in &list.mounts {
         let result = mounts::requested(entry);
         let error = result.as_ref().err().map(|error| format!("{error:#}"));
@@ -125,7 +125,7 @@ fn run(list: &CommandList, reporter: &Reporter) -> anyhow::Result<Event> {
     for file in &list.files {
         files::write(file)?;
     }
-    let runner = job::Runner::new(reporter)?;
+    let runner = job::Runner::new(reporter, options.console.as_deref())?;
     let (mut jobs_run, mut jobs_failed) = (0, 0);
     for (index, job) in (0..).zip(&list.jobs) {
         let outcome = runner.run(index, job)?;
