@@ -2,5 +2,9 @@
 //! `hipri`: builds, boots, tests and measures guests that do polled I/O on an emulated NVMe
 //! controller.
 
+pub mod exit;
 pub mod guest;
+pub mod interrupt;
+pub mod machine;
 pub mod progress;
+pub mod sweep;
