@@ -14,6 +14,22 @@ const ENTRY: u64 = 8;
 /// The smallest memory page (CC.MPS = 0).
 const SMALLEST_PAGE: usize = 4096;
 
+/// The size of a memory page: a power of two, so that the walk needs no division.
+#[derive(Clone, Copy)]
+struct PageSize(u64);
+
+impl PageSize {
+    #[inline]
+    fn offset_of(self, address: u64) -> u64 {
+        address & (self.0 - 1)
+    }
+
+    #[inline]
+    fn pages_for(self, bytes: u64) -> u64 {
+        (bytes >> self.0.trailing_zeros()) + u64::from(self.offset_of(bytes) != 0)
+    }
+}
+
 /// One contiguous piece of a data buffer. It lies in one region of guest RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -59,7 +75,7 @@ impl SegmentList {
     ) -> Result<(), Status> {
         debug_assert!(page_size.is_power_of_two() && page_size >= SMALLEST_PAGE);
         self.segments.clear();
-        let result = self.walk(ram, prp1, prp2, length as u64, page_size as u64);
+        let result = self.walk(ram, prp1, prp2, length as u64, PageSize(page_size as u64));
         if result.is_err() {
             self.segments.clear();
         }
@@ -93,6 +109,12 @@ impl SegmentList {
         self.segments.iter().map(|s| s.length as usize).sum()
     }
 
+    /// How many segments fit without growing.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.segments.capacity()
+    }
+
     /// Copies `from` into the buffer, starting at its first byte. `from` may be shorter.
     pub fn write_to_guest(&self, ram: &GuestRam, from: &[u8]) {
         for (offset, slice) in self.slices(ram) {
@@ -120,19 +142,19 @@ impl SegmentList {
         prp1: u64,
         prp2: u64,
         length: u64,
-        page: u64,
+        page: PageSize,
     ) -> Result<(), Status> {
         if length == 0 {
             return Ok(());
         }
-        if prp1 % 4 != 0 {
+        if !prp1.is_multiple_of(4) {
             return Err(Status::PRP_OFFSET_INVALID);
         }
-        let first = length.min(page - prp1 % page);
+        let first = length.min(page.0 - page.offset_of(prp1));
         self.push(ram, prp1, first)?;
         match length - first {
             0 => Ok(()),
-            rest if rest <= page => self.push_page(ram, prp2, rest, page),
+            rest if rest <= page.0 => self.push_page(ram, prp2, rest, page),
             rest => self.walk_list(ram, prp2, rest, page),
         }
     }
@@ -145,20 +167,20 @@ impl SegmentList {
         ram: &GuestRam,
         list: u64,
         mut left: u64,
-        page: u64,
+        page: PageSize,
     ) -> Result<(), Status> {
-        if list % ENTRY != 0 {
+        if !list.is_multiple_of(ENTRY) {
             return Err(Status::PRP_OFFSET_INVALID);
         }
         let mut list = list;
         loop {
-            let room = (page - list % page) / ENTRY;
-            let wanted = left.div_ceil(page);
+            let room = (page.0 - page.offset_of(list)) / ENTRY;
+            let wanted = page.pages_for(left);
             let chained = wanted > room;
             let data_entries = if chained { room - 1 } else { wanted };
             for index in 0..data_entries {
                 let entry = read_entry(ram, list, index)?;
-                let length = left.min(page);
+                let length = left.min(page.0);
                 self.push_page(ram, entry, length, page)?;
                 left -= length;
             }
@@ -166,7 +188,7 @@ impl SegmentList {
                 return Ok(());
             }
             list = read_entry(ram, list, data_entries)?;
-            if list % page != 0 {
+            if page.offset_of(list) != 0 {
                 return Err(Status::PRP_OFFSET_INVALID);
             }
         }
@@ -178,9 +200,9 @@ impl SegmentList {
         ram: &GuestRam,
         address: u64,
         length: u64,
-        page: u64,
+        page: PageSize,
     ) -> Result<(), Status> {
-        if address % page != 0 {
+        if page.offset_of(address) != 0 {
             return Err(Status::PRP_OFFSET_INVALID);
         }
         self.push(ram, address, length)

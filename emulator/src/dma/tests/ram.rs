@@ -13,12 +13,7 @@ const MIB: usize = 1 << 20;
 /// One region at 1 MiB, two that touch at 16 MiB, the larger last.
 fn three_regions() -> GuestRam {
     let base = 16 * MIB as u64;
-    GuestRam::anonymous(&[
-        (MIB as u64, 8192),
-        (base, 4096),
-        (base + 4096, MIB),
-    ])
-    .unwrap()
+    GuestRam::anonymous(&[(MIB as u64, 8192), (base, 4096), (base + 4096, MIB)]).unwrap()
 }
 
 #[test]
