@@ -25,7 +25,7 @@ const STEP: u64 = 16;
 
 /// A medium behind a volatile write cache.
 pub(super) struct Cached<M> {
-    medium: M,
+    pub(super) medium: M,
     overlay: Overlay,
     on: bool,
     /// Counts write commands, to know which units belong together.
