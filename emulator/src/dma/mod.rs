@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The only room that touches guest memory: guest RAM, PRP walks, SQE fetch, CQE post, shadow
-//! doorbells.
+//! doorbells. What the host maps or reads for the media is here too, because it shares the reason
+//! for `unsafe`: memory that somebody else may be writing.
 //!
 //! Guest data is hostile: an entry is copied out once and then judged, and no access leaves guest
 //! RAM. Addresses are guest physical addresses in bytes.
@@ -9,6 +10,9 @@ mod ram;
 mod ring;
 mod segments;
 mod shadow;
+
+#[cfg(test)]
+mod tests;
 
 pub use ram::{GuestRam, OutOfRange};
 pub use ring::{CompletionRing, SubmissionRing};
