@@ -2,9 +2,10 @@
 //! A step machine: fetch, execute, due list, complete. Never blocks, starts a thread or reads a
 //! clock.
 
-use crate::controller::InterruptSink;
+use crate::controller::{ControllerConfig, InterruptSink, NamespaceConfig, SetupError};
 use crate::dma::GuestRam;
-use crate::timing::Nanos;
+use crate::observe::Counters;
+use crate::timing::{Model, Nanos, Profile};
 
 /// Offset of the first doorbell register in BAR0 (CAP.DSTRD = 0, so a doorbell is 4 bytes).
 pub const DOORBELLS: u64 = 0x1000;
@@ -15,6 +16,38 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// A device with the given namespaces (NSID 1, 2, ... in order) and speed. No guest yet.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the value that cannot work.
+    pub fn new(
+        _config: ControllerConfig,
+        _namespaces: Vec<NamespaceConfig>,
+        _model: Model,
+    ) -> Result<Self, SetupError> {
+        unimplemented!()
+    }
+
+    /// What has been counted since the device was made; queue 0 is the admin queue.
+    pub fn counters(&self) -> &Counters {
+        unimplemented!()
+    }
+
+    /// The speed that new commands get.
+    pub fn profile(&self) -> &Profile {
+        unimplemented!()
+    }
+
+    /// Changes the speed of the commands that arrive from now on, while a guest runs.
+    pub fn set_profile(&mut self, _profile: Profile) {
+        unimplemented!()
+    }
+
+    /// How the device was set up.
+    pub fn config(&self) -> &ControllerConfig {
+        unimplemented!()
+    }
+
     /// Gives the device its guest's memory. The controller starts disabled.
     pub fn attach(&mut self, _ram: GuestRam) {
         unimplemented!()
@@ -33,14 +66,16 @@ impl Engine {
     }
 
     /// Writes `size` (1, 2, 4 or 8) bytes of BAR0 at `offset` at time `now`. A doorbell write is
-    /// noted, and acted upon by the next step.
+    /// noted, and acted upon by the next step. Without a guest nothing happens.
     pub fn write_register(&mut self, _now: Nanos, _offset: u64, _size: usize, _value: u64) {
         unimplemented!()
     }
 
     /// Does everything that can be done at `now`: fetches and executes commands, posts the
-    /// completions that are due, raises interrupts, each vector at most once. Returns when the next
-    /// completion is due, if any is waiting for its time.
+    /// completions that are due, raises interrupts, each vector at most once. Returns when it wants
+    /// to be called next: the time of the next completion or of a delayed interrupt, or `now` itself
+    /// when it stopped at a burst limit and has more to do. `None`: only the guest, or a flush under
+    /// way (then [`Engine::is_idle`] is false), can cause work. `now` never goes backwards.
     pub fn step(&mut self, _now: Nanos, _interrupts: &mut dyn InterruptSink) -> Option<Nanos> {
         unimplemented!()
     }

@@ -2,6 +2,10 @@
 //! When a command completes: `admit(arrival, request) -> due`. Stateful, without a clock or a
 //! thread. Times are nanoseconds on whatever clock the caller uses.
 
+mod profile;
+
+pub use profile::{Profile, ProfileError};
+
 /// A point in time or a span, in nanoseconds.
 pub type Nanos = u64;
 
@@ -31,4 +35,26 @@ pub struct Request {
     pub work: Work,
     /// Data transferred, in bytes.
     pub bytes: u32,
+}
+
+/// The medium's state: which of its parts are busy until when.
+pub struct Model {
+    profile: Profile,
+}
+
+impl Model {
+    /// An idle medium of the given speed. Draws depend on `seed`.
+    pub fn new(profile: Profile, _seed: u64) -> Self {
+        Self { profile }
+    }
+
+    /// The speed that new commands get.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// When a command that arrives at `arrival` completes: `arrival` or later.
+    pub fn admit(&mut self, _arrival: Nanos, _request: &Request) -> Nanos {
+        unimplemented!()
+    }
 }
