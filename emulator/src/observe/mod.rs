@@ -1,23 +1,143 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Counters, lateness, command trace.
+//! Counting is part of the device: commands, interrupts, doorbell traps, bytes and lateness, for
+//! each queue. Plain numbers, owned by the engine's thread: no atomics, no allocation.
+
+mod histogram;
+mod page;
+
+pub use histogram::{BUCKETS, Histogram, Percentiles, SUB_BUCKET_BITS};
+pub use page::{
+    CountersPage, LOG_COUNTERS, MAGIC, PageError, PageHeader, QueueRecord, QueueState,
+    RECORD_EXISTS, RECORD_POLLED, VERSION, page_bytes, write_page,
+};
 
 use serde::Serialize;
 
-/// Everything that the device counts.
-#[derive(Clone, Debug, Default)]
-pub struct Counters {
-    _queues: Vec<()>,
+/// Opcodes are counted one by one up to 0Eh; all above share the last slot.
+pub const OPCODE_SLOTS: usize = 16;
+
+/// What is counted for one queue identifier. It outlives the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounters {
+    /// How often the submission queue was created.
+    pub creations: u32,
+    /// Commands completed on a completion queue without interrupts.
+    pub polled: u64,
+    /// Commands completed on a completion queue with interrupts.
+    pub interrupted: u64,
+    /// Interrupts raised for the completion queue.
+    pub interrupts: u64,
+    /// Writes to the tail doorbell that trapped.
+    pub sq_doorbell_traps: u64,
+    /// Writes to the head doorbell that trapped.
+    pub cq_doorbell_traps: u64,
+    /// Bytes that the guest read from namespaces.
+    pub bytes_read: u64,
+    /// Bytes that the guest wrote to namespaces.
+    pub bytes_written: u64,
+    /// Commands that completed with another status than success.
+    pub errors: u64,
+    /// Commands by opcode, see [`OPCODE_SLOTS`].
+    pub opcodes: [u64; OPCODE_SLOTS],
+    /// How long after its time each timed completion was posted.
+    pub lateness: Histogram,
 }
 
-impl Counters {
-    /// Totals over all I/O queues and per-queue figures, for people (`Display`) and for JSON.
-    pub fn summary(&self) -> Summary {
-        unimplemented!()
+impl QueueCounters {
+    /// Counts the opcode of a fetched command.
+    pub fn count_opcode(&mut self, opcode: u8) {
+        self.opcodes[usize::from(opcode).min(OPCODE_SLOTS - 1)] += 1;
+    }
+
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut opcodes = self.opcodes;
+        for (now, then) in opcodes.iter_mut().zip(earlier.opcodes) {
+            *now = now.saturating_sub(then);
+        }
+        Self {
+            creations: self.creations.saturating_sub(earlier.creations),
+            polled: self.polled.saturating_sub(earlier.polled),
+            interrupted: self.interrupted.saturating_sub(earlier.interrupted),
+            interrupts: self.interrupts.saturating_sub(earlier.interrupts),
+            sq_doorbell_traps: self
+                .sq_doorbell_traps
+                .saturating_sub(earlier.sq_doorbell_traps),
+            cq_doorbell_traps: self
+                .cq_doorbell_traps
+                .saturating_sub(earlier.cq_doorbell_traps),
+            bytes_read: self.bytes_read.saturating_sub(earlier.bytes_read),
+            bytes_written: self.bytes_written.saturating_sub(earlier.bytes_written),
+            errors: self.errors.saturating_sub(earlier.errors),
+            opcodes,
+            lateness: self.lateness.since(&earlier.lateness),
+        }
     }
 }
 
-/// See [`Counters::summary`].
-#[derive(Clone, Debug, Serialize)]
+/// Everything that the device counts: one [`QueueCounters`] for each queue identifier, 0 (the
+/// admin queue) first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    queues: Vec<QueueCounters>,
+}
+
+impl Counters {
+    /// Zeros for `queues` queue identifiers, the admin queue included.
+    pub fn new(queues: usize) -> Self {
+        Self {
+            queues: vec![QueueCounters::default(); queues],
+        }
+    }
+
+    /// Counters read from elsewhere.
+    pub fn from_queues(queues: Vec<QueueCounters>) -> Self {
+        Self { queues }
+    }
+
+    /// All queues.
+    pub fn queues(&self) -> &[QueueCounters] {
+        &self.queues
+    }
+
+    /// The counters of one queue, if the device has such an identifier.
+    pub fn queue_mut(&mut self, qid: u16) -> Option<&mut QueueCounters> {
+        self.queues.get_mut(usize::from(qid))
+    }
+
+    /// What was counted since `earlier`, an older state of the same device.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let nothing = QueueCounters::default();
+        let before = |index| earlier.queues.get(index).unwrap_or(&nothing);
+        let queues = self.queues.iter().enumerate();
+        Self {
+            queues: queues.map(|(i, queue)| queue.since(before(i))).collect(),
+        }
+    }
+
+    /// The figures of all I/O queues together.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        let mut lateness = Histogram::default();
+        for queue in self.queues.iter().skip(1) {
+            summary.polled_commands += queue.polled;
+            summary.irq_commands += queue.interrupted;
+            summary.interrupts += queue.interrupts;
+            summary.doorbell_traps += queue.sq_doorbell_traps + queue.cq_doorbell_traps;
+            summary.bytes_read += queue.bytes_read;
+            summary.bytes_written += queue.bytes_written;
+            summary.errors += queue.errors;
+            lateness.add(&queue.lateness);
+        }
+        summary.lateness = lateness.percentiles();
+        summary
+    }
+}
+
+/// Totals over the I/O queues, for people (`Display`) and for JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Commands completed on queues without interrupts.
     pub polled_commands: u64,
@@ -27,20 +147,35 @@ pub struct Summary {
     pub interrupts: u64,
     /// Doorbell writes that trapped.
     pub doorbell_traps: u64,
-    /// Bytes read by the guest.
+    /// Bytes that the guest read.
     pub bytes_read: u64,
-    /// Bytes written by the guest.
+    /// Bytes that the guest wrote.
     pub bytes_written: u64,
-    /// Median lateness of completions, in nanoseconds.
-    pub lateness_p50_ns: u64,
-    /// 99th percentile of lateness, in nanoseconds.
-    pub lateness_p99_ns: u64,
-    /// Largest lateness, in nanoseconds.
-    pub lateness_max_ns: u64,
+    /// Commands that failed.
+    pub errors: u64,
+    /// How long after their time completions were posted.
+    pub lateness: Percentiles,
 }
 
 impl std::fmt::Display for Summary {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        unimplemented!()
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} commands polled, {} by interrupt ({} interrupts), {} failed; {} doorbells trapped; \
+             {} bytes read, {} written; lateness p50 {} ns, p99 {} ns, max {} ns",
+            self.polled_commands,
+            self.irq_commands,
+            self.interrupts,
+            self.errors,
+            self.doorbell_traps,
+            self.bytes_read,
+            self.bytes_written,
+            self.lateness.p50_ns,
+            self.lateness.p99_ns,
+            self.lateness.max_ns,
+        )
     }
 }
+
+#[cfg(test)]
+mod tests;

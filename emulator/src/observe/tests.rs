@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+use super::*;
+
+fn sample() -> Counters {
+    let mut counters = Counters::new(3);
+    let queue = counters.queue_mut(2).unwrap();
+    queue.creations = 1;
+    queue.polled = 10;
+    queue.bytes_read = 40960;
+    queue.count_opcode(0x02);
+    queue.count_opcode(0xFF);
+    queue.lateness.record(120);
+    counters
+}
+
+#[test]
+fn page_written_and_parsed_gives_the_same_counters() {
+    let counters = sample();
+    let page = write_page(&counters, 77, |_| QueueState::default());
+    assert_eq!(page.len(), page_bytes(3));
+    let back = CountersPage::parse(&page).unwrap();
+    assert_eq!(back.time_ns, 77);
+    assert_eq!(back.counters, counters);
+}
+
+#[test]
+fn page_cut_short_is_refused() {
+    let page = write_page(&sample(), 0, |_| QueueState::default());
+    assert!(matches!(
+        CountersPage::parse(&page[..page.len() - 1]),
+        Err(PageError::Short { .. })
+    ));
+    assert!(matches!(
+        CountersPage::parse(&page[..10]),
+        Err(PageError::Short { .. })
+    ));
+}
+
+#[test]
+fn page_of_another_version_is_refused() {
+    let mut page = write_page(&sample(), 0, |_| QueueState::default());
+    page[8] = 2;
+    assert_eq!(CountersPage::parse(&page).unwrap_err(), PageError::Foreign);
+}
+
+#[test]
+fn page_with_a_huge_record_count_is_refused() {
+    let mut page = write_page(&sample(), 0, |_| QueueState::default());
+    page[20..24].fill(0xFF);
+    assert!(CountersPage::parse(&page).is_err());
+}
+
+#[test]
+fn summary_leaves_the_admin_queue_out() {
+    let mut counters = sample();
+    counters.queue_mut(0).unwrap().interrupted = 99;
+    let summary = counters.summary();
+    assert_eq!(summary.irq_commands, 0);
+    assert_eq!(summary.polled_commands, 10);
+    assert_eq!(summary.lateness.max_ns, 120);
+}
+
+#[test]
+fn since_subtracts_queue_by_queue() {
+    let before = sample();
+    let mut after = before.clone();
+    after.queue_mut(2).unwrap().polled += 5;
+    after.queue_mut(2).unwrap().count_opcode(0x02);
+    let difference = after.since(&before);
+    assert_eq!(difference.summary().polled_commands, 5);
+    assert_eq!(difference.queues()[2].opcodes[2], 1);
+    assert_eq!(difference.queues()[2].creations, 0);
+}
+
+#[test]
+fn opcode_above_the_slots_counts_in_the_last() {
+    assert_eq!(sample().queues()[2].opcodes[OPCODE_SLOTS - 1], 1);
+}
