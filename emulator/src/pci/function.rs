@@ -20,6 +20,17 @@ pub struct Identity {
     pub revision: u8,
 }
 
+impl Default for Identity {
+    /// Not an assigned identifier, so that no driver has quirks for it; drivers bind by class.
+    fn default() -> Self {
+        Self {
+            vendor_id: 0x4850,
+            device_id: 0x0001,
+            revision: 1,
+        }
+    }
+}
+
 /// What an access goes to, in VFIO's numbering of a PCI device's regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Region {
