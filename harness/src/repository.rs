@@ -85,7 +85,10 @@ pub fn names_in(folder: &Path, extension: &str) -> Vec<String> {
         .filter_map(|entry| {
             let path = entry.path();
             let matches = path.extension().is_some_and(|found| found == extension);
-            matches.then(|| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))?
+            matches.then(|| {
+                path.file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned())
+            })?
         })
         .collect();
     names.sort();
@@ -105,7 +108,9 @@ mod tests {
     #[test]
     fn config_unknown_name_lists_known_ones() {
         let repository = Repository::find().unwrap();
-        let error = repository.config("workloads", "fio", "nonsense").unwrap_err();
+        let error = repository
+            .config("workloads", "fio", "nonsense")
+            .unwrap_err();
         assert!(error.to_string().contains("there are: "), "{error}");
         assert!(error.to_string().contains("seed"), "{error}");
     }

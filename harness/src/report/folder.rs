@@ -156,7 +156,11 @@ fn markdown(document: &Document, environment: &Environment) -> String {
          * hipri {version}, revision {revision}, seed {seed}\n\
          * command: `{command}`\n",
         profile = document.profile,
-        ratio = if document.rows.iter().any(|row| row.ratio_to_reference.is_some()) {
+        ratio = if document
+            .rows
+            .iter()
+            .any(|row| row.ratio_to_reference.is_some())
+        {
             " / ratio to null_blk in the same boot"
         } else {
             ""
@@ -204,7 +208,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day)
 }

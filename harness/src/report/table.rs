@@ -30,9 +30,17 @@ pub fn depth_table(document: &Document, style: Style) -> String {
     let rows = document.depths().into_iter().map(|depth| {
         let mut cells = vec![depth.to_string()];
         for path in &paths {
-            cells.push(document.row(depth, *path).map_or_else(String::new, measured));
+            cells.push(
+                document
+                    .row(depth, *path)
+                    .map_or_else(String::new, measured),
+            );
             if with_seed(path) {
-                cells.push(document.seed_row(depth, *path).map_or_else(String::new, seeded));
+                cells.push(
+                    document
+                        .seed_row(depth, *path)
+                        .map_or_else(String::new, seeded),
+                );
             }
         }
         cells
@@ -42,7 +50,9 @@ pub fn depth_table(document: &Document, style: Style) -> String {
 
 /// For each path: mean submission time over all depths beside the seed's.
 pub fn submission(document: &Document, style: Style) -> String {
-    let header = ["Path", "mean submission", "seed"].map(str::to_owned).to_vec();
+    let header = ["Path", "mean submission", "seed"]
+        .map(str::to_owned)
+        .to_vec();
     let rows = document.paths().into_iter().map(|path| {
         let times: Vec<f64> = rows_of(document, path).map(|row| row.submit_ns).collect();
         let count = u32::try_from(times.len()).map_or(1.0, f64::from);
@@ -68,7 +78,10 @@ pub fn counters(document: &Document, style: Style) -> String {
             rows_of(document, path).map(field).sum::<u64>().to_string()
         };
         let worst = |field: fn(&Row) -> u64| -> String {
-            format!("{} ns", rows_of(document, path).map(field).max().unwrap_or(0))
+            format!(
+                "{} ns",
+                rows_of(document, path).map(field).max().unwrap_or(0)
+            )
         };
         vec![
             path.to_string(),
@@ -96,8 +109,10 @@ fn render(style: Style, header: Vec<String>, rows: impl Iterator<Item = Vec<Stri
     let columns = header.len();
     table.set_header(header);
     table.add_rows(rows);
-    for column in (0..columns).filter_map(|index| table.column_mut(index)) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for index in 0..columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.trim_fmt()
 }
