@@ -31,7 +31,9 @@ pub struct Key(Sha256);
 impl Key {
     /// For a kind of artifact and the version of the recipe that makes it.
     pub fn new(kind: &str, recipe: u32) -> Self {
-        Self::default().with("kind", kind).with("recipe", recipe.to_string())
+        Self::default()
+            .with("kind", kind)
+            .with("recipe", recipe.to_string())
     }
 
     /// Adds a part.
@@ -122,7 +124,11 @@ pub fn mtime_ns(metadata: &fs::Metadata) -> i128 {
     i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 
-fn sha256_of(path: &Path) -> std::io::Result<String> {
+/// The SHA-256 of a file's content, in hexadecimal digits.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -104,7 +104,10 @@ mod tests {
         let lost = merged.lost("# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=3\n");
         assert_eq!(
             lost,
-            ["CONFIG_A: asked for y, got n", "CONFIG_B: asked for n, got y"]
+            [
+                "CONFIG_A: asked for y, got n",
+                "CONFIG_B: asked for n, got y"
+            ]
         );
         assert!(merged.lost("CONFIG_A=y\nCONFIG_C=3\n").is_empty());
     }

@@ -11,6 +11,7 @@
 //! ```
 
 mod agent;
+mod apt;
 mod cache;
 mod config;
 mod edit;
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::progress::Progress;
 
 pub use edit::{checkout, export};
-pub use engine::GUEST_PATH as FIO_ENGINE;
+pub use engine::FIO_ENGINE_PATH;
 pub use packages::missing as missing_packages;
 pub use paths::Paths;
 pub use status::{Artifact, State, clean, status};
@@ -124,13 +125,13 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
     let _lock = lock::take(&paths, progress)?;
     paths.clear_scratch()?;
     let mut hashes = cache::Hashes::load(&paths);
-    let source = source::Source::choose(&paths, options, &mut hashes)?;
-    let kernels = kernel::build_all(&paths, &source, &mut hashes, progress)?;
+    let sources = source::Sources::choose(options, &mut hashes, progress)?;
+    hashes.save()?;
+    let [vanilla, patched] = kernel::build_all(&paths, &sources, progress)?;
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
     let root = image::build(&paths, &agent, &engine, &mut hashes, progress)?;
     hashes.save()?;
-    let [vanilla, patched] = kernels;
     Ok(Guest {
         vanilla,
         patched,

@@ -112,8 +112,7 @@ impl Paths {
     /// A new empty directory for something that is renamed into its place once complete.
     pub(super) fn scratch(&self, name: &str) -> anyhow::Result<tempfile::TempDir> {
         let parent = self.scratch_parent();
-        fs::create_dir_all(&parent)
-            .with_context(|| format!("cannot make {}", parent.display()))?;
+        fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
         tempfile::Builder::new()
             .prefix(name)
             .tempdir_in(&parent)

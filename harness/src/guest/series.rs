@@ -49,7 +49,11 @@ impl Series {
                 fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok(Patch { name, path, data })
         };
-        names.into_iter().map(read).collect::<anyhow::Result<_>>().map(Self)
+        names
+            .into_iter()
+            .map(read)
+            .collect::<anyhow::Result<_>>()
+            .map(Self)
     }
 
     /// The patches.
@@ -107,7 +111,10 @@ impl Series {
                 };
                 for name in [old, new] {
                     let path = PathBuf::from(name);
-                    if path.components().any(|part| !matches!(part, Component::Normal(_))) {
+                    if path
+                        .components()
+                        .any(|part| !matches!(part, Component::Normal(_)))
+                    {
                         return Err(Failure::infrastructure(format!(
                             "{}: patches {name}, which is outside the tree",
                             patch.path.display()
@@ -236,7 +243,10 @@ new file mode 100644
         let case = Case::new("three\n");
         case.patch(PATCH);
         let error = case.apply().unwrap_err().to_string();
-        assert!(error.starts_with("0001-x.patch does not apply to "), "{error}");
+        assert!(
+            error.starts_with("0001-x.patch does not apply to "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -25,11 +25,7 @@ const OWN: [&str; 2] = [".git", BUILD];
 /// When a file cannot be read or made.
 pub fn mirror(base: &Path, copy: &Path, except: &BTreeSet<PathBuf>) -> io::Result<()> {
     fs::create_dir_all(copy)?;
-    let mirror = Mirror {
-        base,
-        copy,
-        except,
-    };
+    let mirror = Mirror { base, copy, except };
     mirror.directory(Path::new(""))
 }
 
@@ -188,7 +184,9 @@ mod tests {
         pair.mirror(&[]);
         pair.write("a/f", "3");
         let old = std::time::UNIX_EPOCH;
-        let file = fs::File::options().write(true).open(pair.base().join("a/f"));
+        let file = fs::File::options()
+            .write(true)
+            .open(pair.base().join("a/f"));
         file.unwrap().set_modified(old).unwrap();
         pair.mirror(&[]);
         assert_eq!(pair.read("a/f"), "3");
