@@ -11,7 +11,7 @@ pub struct ControllerConfig {
     pub serial: String,
     /// Model number (MN), at most 40 printable ASCII characters.
     pub model: String,
-    /// I/O queue pairs, 1 to 1024.
+    /// I/O queue pairs, 1 to 511 (the shadow doorbells of all queues share one 4 KiB page).
     pub queue_pairs: u16,
     /// Entries of the largest I/O queue, 2 to 65536 (CAP.MQES is one less).
     pub queue_depth: u32,
@@ -98,10 +98,10 @@ impl ControllerConfig {
             "1 to 40 printable ASCII characters",
         )?;
         check(
-            (1..=1024).contains(&self.queue_pairs),
+            (1..=511).contains(&self.queue_pairs),
             "queue_pairs",
             self.queue_pairs.to_string(),
-            "1 to 1024",
+            "1 to 511 (their shadow doorbells share one page)",
         )?;
         check(
             (2..=65536).contains(&self.queue_depth),

@@ -41,3 +41,49 @@ pub struct SubmissionQueueEntry {
 }
 
 const _: () = assert!(size_of::<SubmissionQueueEntry>() == 64);
+
+/// FUSE: a normal operation.
+pub const FUSE_NORMAL: u8 = 0b00;
+/// PSDT: the data buffer is described by PRPs.
+pub const PSDT_PRP: u8 = 0b00;
+
+impl SubmissionQueueEntry {
+    /// Fused operation (FUSE).
+    pub const fn fuse(&self) -> u8 {
+        self.flags & 0b11
+    }
+
+    /// PRP or SGL for Data Transfer (PSDT).
+    pub const fn psdt(&self) -> u8 {
+        self.flags >> 6
+    }
+
+    /// Starting LBA (SLBA, dwords 10 and 11) of commands that have one.
+    pub const fn slba(&self) -> u64 {
+        self.cdw10.get() as u64 | (self.cdw11.get() as u64) << 32
+    }
+
+    /// Number of logical blocks, from the 0's based NLB (dword 12 bits 15:0): 1 to 65536.
+    pub const fn block_count(&self) -> u32 {
+        (self.cdw12.get() & 0xFFFF) + 1
+    }
+
+    /// Force Unit Access (dword 12 bit 30).
+    pub const fn fua(&self) -> bool {
+        self.cdw12.get() & 1 << 30 != 0
+    }
+}
+
+/// A range of Dataset Management (NVM Command Set 1.0c, figure 41).
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DatasetRange {
+    /// Context attributes, hints only.
+    pub attributes: U32,
+    /// Length in logical blocks.
+    pub blocks: U32,
+    /// First logical block.
+    pub slba: U64,
+}
+
+const _: () = assert!(size_of::<DatasetRange>() == 16);

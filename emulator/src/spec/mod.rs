@@ -5,8 +5,14 @@
 
 mod command;
 mod completion;
+pub mod feature;
+pub mod identify;
+pub mod log;
+mod opcode;
+pub mod registers;
 mod status;
 
-pub use command::SubmissionQueueEntry;
+pub use command::{DatasetRange, FUSE_NORMAL, PSDT_PRP, SubmissionQueueEntry};
 pub use completion::CompletionQueueEntry;
+pub use opcode::{AdminOpcode, NSID_BROADCAST, NvmOpcode};
 pub use status::Status;

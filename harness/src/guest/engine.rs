@@ -22,7 +22,7 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 
 /// Where the engine is in the guest: `ioengine=external:PATH`.
-pub const FIO_ENGINE_PATH: &str = "/usr/lib/fio/hipri.so";
+pub const GUEST_PATH: &str = "/usr/lib/fio/hipri.so";
 
 /// Raised when the engine is built in another way.
 const RECIPE: u32 = 1;

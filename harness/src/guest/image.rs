@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::agent::Agent;
 use super::cache::{Hashes, Key, publish, write_json};
-use super::engine::{Engine, FIO_ENGINE_PATH};
+use super::engine::{Engine, GUEST_PATH};
 use super::paths::Paths;
 use super::process::{command, output};
 use crate::exit::Failure;
@@ -158,7 +158,7 @@ impl Contents {
                 files.insert(path[1..].to_owned(), path.into());
             }
         }
-        files.insert(FIO_ENGINE_PATH[1..].to_owned(), engine.path.clone());
+        files.insert(GUEST_PATH[1..].to_owned(), engine.path.clone());
         files.insert("init".to_owned(), agent.path.clone());
         let busybox = files
             .get("usr/bin/busybox")

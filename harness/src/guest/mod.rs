@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::progress::Progress;
 
 pub use edit::{checkout, export};
-pub use engine::FIO_ENGINE_PATH;
+pub use engine::GUEST_PATH as FIO_ENGINE;
 pub use packages::missing as missing_packages;
 pub use paths::Paths;
 pub use status::{Artifact, State, clean, status};

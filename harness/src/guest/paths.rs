@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Where the repository is, and what lies where under `target/guest/`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
 use anyhow::Context;
 
-use crate::exit::Failure;
+use crate::repository::Repository;
 
 /// Directories of the repository and of the cache.
 #[derive(Debug, Clone)]
@@ -16,41 +16,14 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Finds the repository: `HIPRI_ROOT`, else upwards from the working directory, else from the
-    /// executable, else where this program was compiled.
+    /// Those of the checkout that this program works on.
     ///
     /// # Errors
-    /// When none of these is (inside) a checkout of hipri.
+    /// As [`Repository::find`].
     pub fn discover() -> anyhow::Result<Self> {
-        let is_root = |dir: &Path| dir.join("guest-kernel/configs/common.config").is_file();
-        let upwards = |dir: PathBuf| {
-            dir.ancestors()
-                .find(|dir| is_root(dir))
-                .map(Path::to_path_buf)
-        };
-        let named = env::var_os("HIPRI_ROOT").map(PathBuf::from);
-        let root = match named {
-            Some(dir) if is_root(&dir) => Some(dir),
-            Some(dir) => {
-                return Err(Failure::usage(format!(
-                    "HIPRI_ROOT={} is no checkout of hipri",
-                    dir.display()
-                ))
-                .into());
-            }
-            None => env::current_dir()
-                .ok()
-                .and_then(upwards)
-                .or_else(|| env::current_exe().ok().and_then(upwards))
-                .or_else(|| upwards(PathBuf::from(env!("CARGO_MANIFEST_DIR")))),
-        };
-        let root = root.ok_or_else(|| {
-            Failure::infrastructure(
-                "no checkout of hipri found; run in one, or set HIPRI_ROOT to its directory",
-            )
-        })?;
-        let root = fs::canonicalize(&root)
-            .with_context(|| format!("cannot resolve {}", root.display()))?;
+        let repository = Repository::find()?;
+        let root = fs::canonicalize(repository.root())
+            .with_context(|| format!("cannot resolve {}", repository.root().display()))?;
         Ok(Self::new(root))
     }
 

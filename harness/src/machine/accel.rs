@@ -59,7 +59,11 @@ pub fn decide(choice: AccelChoice, host: &Host) -> Result<Decision, Failure> {
         }
         AccelChoice::Auto => "this host has no usable /dev/kvm".to_owned(),
         AccelChoice::Kvm | AccelChoice::Qemu => {
-            let name = if choice == AccelChoice::Kvm { "kvm" } else { "qemu" };
+            let name = if choice == AccelChoice::Kvm {
+                "kvm"
+            } else {
+                "qemu"
+            };
             return Err(Failure::usage(format!(
                 "--accel {name} is not built yet: use --accel uml, which needs nothing of the host"
             )));

@@ -96,6 +96,7 @@ impl Device {
             .arg("--device")
             .arg(&spec.device)
             .args(["--seed", &spec.seed.to_string()])
+            .args(core.map(|core| format!("--cpu={core}")))
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
@@ -113,7 +114,8 @@ impl Device {
         let begun = Instant::now();
         while begun.elapsed() < READY_LIMIT {
             interrupt::check()?;
-            if !signal.receive(Duration::from_millis(20))?.is_empty() {
+            signal.receive(Duration::from_millis(20))?;
+            if signal.has_input() {
                 return Ok(());
             }
             if let Some(status) = self.ended()? {
@@ -148,12 +150,9 @@ impl Device {
     /// # Errors
     /// When the process cannot be asked.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
-        self.child.try_wait().context("asking for the device's state")
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child
+            .try_wait()
+            .context("asking for the device's state")
     }
 
     /// Ends it in order, so that its log holds its counters.

@@ -24,7 +24,7 @@ use hipri_agent::CommandList;
 pub use device::DeviceSpec;
 pub use host::{Host, Placement};
 pub use outcome::Outcome;
-pub use run::{RunReport, run};
+pub use run::{RunReport, job_exit, require_completed, run};
 pub use transcript::{JobRecord, Transcript};
 
 /// What the guest's `tty0` is.

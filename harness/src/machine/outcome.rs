@@ -96,10 +96,9 @@ pub fn classify(seen: Evidence<'_>) -> Outcome {
     match (panic, seen.agent_spoke) {
         (Some(message), true) => Outcome::Panic(message),
         (Some(message), false) => Outcome::BootFailed(format!("kernel panic: {message}")),
-        (None, false) => Outcome::BootFailed(format!(
-            "{} before the agent's first word",
-            seen.exit
-        )),
+        (None, false) => {
+            Outcome::BootFailed(format!("{} before the agent's first word", seen.exit))
+        }
         (None, true) => match seen.agent_error {
             Some(error) => Outcome::AgentFailed(error.to_owned()),
             None => Outcome::GuestDied(seen.exit.to_owned()),
@@ -124,7 +123,10 @@ fn panic_message(console: &str) -> Option<String> {
 pub fn tail(console: &str, lines: usize) -> String {
     let all: Vec<_> = console.lines().filter(|l| !l.trim().is_empty()).collect();
     let from = all.len().saturating_sub(lines);
-    all[from..].iter().map(|line| format!("  {line}\n")).collect()
+    all[from..]
+        .iter()
+        .map(|line| format!("  {line}\n"))
+        .collect()
 }
 
 #[cfg(test)]

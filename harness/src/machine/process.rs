@@ -33,12 +33,9 @@ impl GuestProcess {
     /// # Errors
     /// When the process cannot be asked.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
-        self.child.try_wait().context("asking for the guest's state")
-    }
-
-    /// Its main process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child
+            .try_wait()
+            .context("asking for the guest's state")
     }
 }
 

@@ -360,9 +360,9 @@ pub fn job_exit(outcome: Option<&hipri_agent::Outcome>) -> Option<ExitReason> {
     use hipri_agent::Outcome as Job;
     match outcome {
         Some(Job::Exited { code: 0 }) => None,
-        Some(Job::Exited { code }) => Some(ExitReason::Command(
-            u8::try_from(*code).unwrap_or(u8::MAX),
-        )),
+        Some(Job::Exited { code }) => {
+            Some(ExitReason::Command(u8::try_from(*code).unwrap_or(u8::MAX)))
+        }
         // As a shell says it, clamped below 128 in the end.
         Some(Job::Signaled { .. }) => Some(ExitReason::Command(u8::MAX)),
         Some(Job::TimedOut) => Some(ExitReason::Timeout),

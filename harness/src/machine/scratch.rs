@@ -78,11 +78,7 @@ fn choose(candidates: &[PathBuf], bytes: u64) -> anyhow::Result<PathBuf> {
     for place in candidates {
         match room(place) {
             Ok(free) if free >= bytes => return Ok(place.clone()),
-            Ok(free) => refusals.push(format!(
-                "{} has {} MiB free",
-                place.display(),
-                free >> 20
-            )),
+            Ok(free) => refusals.push(format!("{} has {} MiB free", place.display(), free >> 20)),
             Err(why) => refusals.push(format!("{} {why}", place.display())),
         }
     }
@@ -125,7 +121,10 @@ fn sweep_stale(base: &Path) {
             continue;
         }
         if is_stale(&entry.path()) {
-            log::info!("removing {} of a run that was killed", entry.path().display());
+            log::info!(
+                "removing {} of a run that was killed",
+                entry.path().display()
+            );
             if let Err(error) = std::fs::remove_dir_all(entry.path()) {
                 log::debug!("{}: {error}", entry.path().display());
             }
@@ -145,7 +144,9 @@ mod tests {
 
     #[test]
     fn choose_without_room_names_place_and_way_out() {
-        let error = choose(&["/dev/shm".into()], u64::MAX).unwrap_err().to_string();
+        let error = choose(&["/dev/shm".into()], u64::MAX)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/dev/shm"), "{error}");
         assert!(error.contains("--mem"), "{error}");
     }

@@ -88,10 +88,12 @@ impl Starter {
         let mut command = Command::new("/proc/self/exe");
         command.arg(SUBCOMMAND);
         command.arg("--parent").arg(std::process::id().to_string());
-        command.arg("--on-parent-death").arg(match self.on_parent_death {
-            OnParentDeath::Kill => "kill",
-            OnParentDeath::Terminate => "terminate",
-        });
+        command
+            .arg("--on-parent-death")
+            .arg(match self.on_parent_death {
+                OnParentDeath::Kill => "kill",
+                OnParentDeath::Terminate => "terminate",
+            });
         if let Some(cpu) = self.cpu {
             command.arg("--cpu").arg(cpu.to_string());
         }
@@ -186,7 +188,10 @@ mod tests {
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
         assert_eq!(words[0], SUBCOMMAND);
-        assert_eq!(&words[5..], ["--cpu", "1", "--open", "log=/tmp/x", "--", "linux"]);
+        assert_eq!(
+            &words[5..],
+            ["--cpu", "1", "--open", "log=/tmp/x", "--", "linux"]
+        );
     }
 
     #[test]

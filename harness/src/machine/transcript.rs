@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hipri_agent::{Bytes, CounterSample, Event, Outcome, Record, Stream, When};
+use hipri_agent::{CounterSample, Event, Outcome, Record, Stream, When};
 
 /// The agent's first words.
 #[derive(Clone, Debug)]
@@ -148,8 +148,8 @@ impl Transcript {
 impl JobRecord {
     fn take_counters(&mut self, when: When, sample: &CounterSample) {
         let page = match sample {
-            CounterSample::Page(hex) => match Bytes::from_hex(hex) {
-                Ok(page) => page.0,
+            CounterSample::Page(page) => match page.to_bytes() {
+                Ok(bytes) => bytes,
                 Err(error) => return self.complaints.push(format!("counters: {error}")),
             },
             CounterSample::Error(error) => {
@@ -166,6 +166,7 @@ impl JobRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hipri_agent::{Bytes, Page};
 
     fn transcript(events: Vec<Event>) -> Transcript {
         let mut transcript = Transcript::default();
@@ -202,7 +203,7 @@ mod tests {
             job: 0,
             when: When::After,
             device: "/dev/nvme0".into(),
-            sample: CounterSample::Page("00ff".into()),
+            sample: CounterSample::Page(Page::from_bytes(&[0, 255])),
         }]);
         assert_eq!(all.jobs[&0].counters_after.as_deref(), Some(&[0, 255][..]));
     }

@@ -49,7 +49,10 @@ pub struct Files<'a> {
 pub fn kernel_words(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Vec<OsString>> {
     let mut words: Vec<OsString> = Vec::new();
     words.push(format!("mem={}M", spec.memory_mib).into());
-    words.extend(["rootfstype=hostfs".into(), with_path("rootflags=", spec.root)]);
+    words.extend([
+        "rootfstype=hostfs".into(),
+        with_path("rootflags=", spec.root),
+    ]);
     words.extend(["ro", "init=/init", "panic=-1", "stderr=1"].map(OsString::from));
     words.push(with_path("uml_dir=", files.scratch));
     let mut device = with_path("virtio_uml.device=", files.socket);
@@ -60,7 +63,14 @@ pub fn kernel_words(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Vec<Os
         Console::None => "con0=null".into(),
         Console::Terminal => "con0=fd:0,fd:1".into(),
     });
-    words.extend(["ssl=null", "ssl0=null,fd:{channel}", "ssl1=null,fd:{console}"].map(OsString::from));
+    words.extend(
+        [
+            "ssl=null",
+            "ssl0=null,fd:{channel}",
+            "ssl1=null,fd:{console}",
+        ]
+        .map(OsString::from),
+    );
     words.push("console=ttyS1".into());
     let agent = Options {
         run: Some(RunSource::Hostfs(text(files.scratch)?)),

@@ -28,7 +28,7 @@ const OF_THE_CELL: &[&str] = &[
 ];
 
 /// Where our fio engine lies in the guest's image.
-pub const ENGINE: &str = crate::guest::FIO_ENGINE_PATH;
+pub const ENGINE: &str = crate::guest::FIO_ENGINE;
 
 /// What all cells of a sweep share.
 #[derive(Clone, Copy, Debug)]
@@ -168,8 +168,16 @@ mod tests {
         assert!(!job.contains("psync"));
         assert!(!job.contains("99"));
         for line in [
-            "hipri", "useriocb", "fixedbufs", "iodepth=8", "iodepth_batch_submit=4", "bs=4k",
-            "rw=randread", "runtime=1", "randseed=7", "filename=/dev/nvme0n1",
+            "hipri",
+            "useriocb",
+            "fixedbufs",
+            "iodepth=8",
+            "iodepth_batch_submit=4",
+            "bs=4k",
+            "rw=randread",
+            "runtime=1",
+            "randseed=7",
+            "filename=/dev/nvme0n1",
         ] {
             assert!(job.lines().any(|l| l == line), "{line} in\n{job}");
         }
@@ -197,7 +205,17 @@ mod tests {
 
     #[test]
     fn resolve_without_job_names_the_file() {
-        let error = resolve("[global]\nbs=4k\n", "mine.fio", cell(1, IoPath::Mainline), COMMON);
-        assert!(error.unwrap_err().to_string().starts_with("mine.fio has no job"));
+        let error = resolve(
+            "[global]\nbs=4k\n",
+            "mine.fio",
+            cell(1, IoPath::Mainline),
+            COMMON,
+        );
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .starts_with("mine.fio has no job")
+        );
     }
 }

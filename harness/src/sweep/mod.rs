@@ -21,7 +21,17 @@ pub use run::{SweepResult, SweepSpec, run};
 
 /// A software path from the application to the device.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    clap::ValueEnum,
+    Serialize,
+    Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum IoPath {
@@ -154,7 +164,12 @@ mod tests {
         let order: Vec<_> = boots[1].cells.iter().map(Cell::name).collect();
         assert_eq!(
             order,
-            ["001-aio-poll", "001-aio-poll-all", "002-aio-poll", "002-aio-poll-all"]
+            [
+                "001-aio-poll",
+                "001-aio-poll-all",
+                "002-aio-poll",
+                "002-aio-poll-all"
+            ]
         );
     }
 

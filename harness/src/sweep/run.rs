@@ -109,7 +109,9 @@ fn run_boot(
     machine.commands = commands(spec, boot)?;
     machine.kernel_args.insert(0, POLLED_QUEUE.to_owned());
     if spec.reference.is_some() {
-        machine.kernel_args.splice(1..1, NULL_BLK.iter().map(|word| (*word).to_owned()));
+        machine
+            .kernel_args
+            .splice(1..1, NULL_BLK.iter().map(|word| (*word).to_owned()));
     }
     let mut step = progress.step(&format!("sweep on the {} kernel", boot.flavour));
     step.total(boot.cells.len() as u64);
@@ -203,7 +205,10 @@ fn fio_result(spec: &SweepSpec<'_>, cell: Cell, record: &JobRecord) -> anyhow::R
         return Err(cell_failure(cell, record, &text).into());
     }
     let result = fio::parse(&text).map_err(|error| {
-        Failure::new(ExitReason::Failed, format!("cell {}: {error:#}", cell.name()))
+        Failure::new(
+            ExitReason::Failed,
+            format!("cell {}: {error:#}", cell.name()),
+        )
     })?;
     if !result.preamble.is_empty() {
         log::info!("fio in cell {}: {}", cell.name(), result.preamble);

@@ -101,7 +101,11 @@ mod tests {
     #[test]
     fn rows_low_latency_have_latencies() {
         assert_eq!(rows("low-latency").len(), 9);
-        assert!(rows("low-latency").iter().all(|row| row.lat_p50_ns.is_some()));
+        assert!(
+            rows("low-latency")
+                .iter()
+                .all(|row| row.lat_p50_ns.is_some())
+        );
     }
 
     #[test]
