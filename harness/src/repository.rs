@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
-use crate::guest::Paths;
 
 /// The checkout that this program works on.
 #[derive(Clone, Debug)]
@@ -13,14 +12,28 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Finds it, as [`Paths::discover`] does.
+    /// Finds it: `HIPRI_ROOT`, else the current directory or one above it, else the place where
+    /// this program was built.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn find() -> anyhow::Result<Self> {
-        Ok(Self {
-            root: Paths::discover()?.root().to_owned(),
-        })
+    /// Exit 2, when none of them holds the project's files.
+    pub fn find() -> Result<Self, Failure> {
+        let told = std::env::var_os("HIPRI_ROOT").map(PathBuf::from);
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        let here = std::env::current_dir().unwrap_or_default();
+        told.iter()
+            .map(PathBuf::as_path)
+            .chain(here.ancestors())
+            .chain(built)
+            .find(|place| is_root(place))
+            .map(|root| Self {
+                root: root.to_owned(),
+            })
+            .ok_or_else(|| {
+                Failure::usage(
+                    "the project's files are not here: start hipri inside its checkout, or name it in HIPRI_ROOT",
+                )
+            })
     }
 
     /// The top directory.
@@ -55,6 +68,12 @@ impl Repository {
             folder.display()
         )))
     }
+}
+
+fn is_root(place: &Path) -> bool {
+    ["configs", "guest-kernel", "Cargo.toml"]
+        .iter()
+        .all(|name| place.join(name).exists())
 }
 
 /// The stems of a folder's files with this extension, sorted.
