@@ -28,7 +28,7 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ),
     ("HOME", "/root"),
     ("TERM", "linux"),
-    ("LC_ALL", "C.UTF-8"),
+    ("LC_ALL", "C"),
 ];
 
 /// Bytes read from a job at a time, and so the most in one record.

@@ -127,11 +127,12 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
     let mut hashes = cache::Hashes::load(&paths);
     let sources = source::Sources::choose(options, &mut hashes, progress)?;
     hashes.save()?;
-    let [vanilla, patched] = kernel::build_all(&paths, &sources, progress)?;
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
     let root = image::build(&paths, &agent, &engine, &mut hashes, progress)?;
     hashes.save()?;
+    // What takes longest comes last: most mistakes show before.
+    let [vanilla, patched] = kernel::build_all(&paths, &sources, progress)?;
     Ok(Guest {
         vanilla,
         patched,
