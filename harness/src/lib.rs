@@ -10,4 +10,5 @@ pub mod machine;
 pub mod progress;
 pub mod report;
 pub mod repository;
+pub mod suite;
 pub mod sweep;

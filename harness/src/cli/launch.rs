@@ -2,11 +2,9 @@
 //! `launch`: a shell on the guest's console, or one command.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use hipri_agent::{Command, Event, Job, Record, Stream};
 
@@ -72,7 +70,7 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         context.announce(progress.as_ref());
     }
     let guest = context.guest(progress.as_ref())?;
-    let logs = Logs::new(context.settings.out.as_deref())?;
+    let logs = super::Logs::new(context.settings.out.as_deref())?;
     let mut spec = context.machine(&guest, logs.path(), verbose)?;
     spec.kernel = &guest.kernel(options.kernel).path;
     spec.kernel_args.insert(0, "nvme.poll_queues=1".to_owned());
@@ -124,32 +122,6 @@ fn relay(record: &Record) {
 fn write_all(to: &mut dyn Write, data: &[u8]) -> std::io::Result<()> {
     to.write_all(data)?;
     to.flush()
-}
-
-/// Where the logs go: the folder that the user named, or one that is thrown away.
-enum Logs {
-    Kept(PathBuf),
-    Thrown(tempfile::TempDir),
-}
-
-impl Logs {
-    fn new(out: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(match out {
-            Some(path) => {
-                std::fs::create_dir_all(path)
-                    .with_context(|| format!("making {}", path.display()))?;
-                Self::Kept(path.to_owned())
-            }
-            None => Self::Thrown(tempfile::tempdir().context("making a folder for the logs")?),
-        })
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Kept(path) => path,
-            Self::Thrown(folder) => folder.path(),
-        }
-    }
 }
 
 #[cfg(test)]

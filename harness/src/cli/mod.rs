@@ -4,9 +4,11 @@
 mod context;
 mod guest;
 mod launch;
+mod logs;
 mod options;
 mod probe;
 mod settings;
+mod suite;
 mod sweep;
 
 use std::ffi::OsString;
@@ -17,6 +19,8 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::exit::{self, EXIT_CODES_HELP};
 use crate::interrupt;
 use crate::machine::{device, start};
+
+use logs::Logs;
 
 pub use context::Context;
 
@@ -46,6 +50,8 @@ enum Command {
     Sweep(options::SweepOptions),
     /// Boots a guest: a shell on its console, or one command and its exit code.
     Launch(launch::LaunchOptions),
+    /// Runs correctness checks in a guest; KTAP on stdout.
+    Suite(suite::SuiteOptions),
     /// Builds, shows, removes or edits the guest.
     #[command(subcommand)]
     Guest(guest::GuestCommand),
@@ -89,6 +95,7 @@ fn dispatch(
         None => sweep::run(main_job, verbose),
         Some(Command::Sweep(options)) => sweep::run(&options, verbose),
         Some(Command::Launch(options)) => launch::run(&options, verbose),
+        Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),
         Some(Command::Start(_) | Command::Device(_)) => Ok(ExitCode::SUCCESS),

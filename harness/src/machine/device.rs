@@ -11,6 +11,7 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::channel::Channel;
+use super::outcome::tail;
 use super::start::{OnParentDeath, Starter};
 use crate::exit::{ExitReason, Failure};
 use crate::interrupt;
@@ -23,6 +24,9 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a device may take to end by itself: a flush may be under way.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// How much of the log is shown when the device refuses to start.
+const REFUSAL_LINES: usize = 8;
 
 /// What kind of device, and how fast.
 #[derive(Clone, Debug)]
@@ -137,7 +141,8 @@ impl Device {
             _ => ExitReason::Infrastructure,
         };
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let said = text.trim();
+        let said = tail(&text, REFUSAL_LINES);
+        let said = said.trim();
         if said.is_empty() {
             Failure::new(reason, format!("the emulated device ended ({status})"))
         } else {

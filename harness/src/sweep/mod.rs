@@ -17,7 +17,7 @@ use crate::guest::Flavour;
 
 pub use document::{Document, KernelIdentity, Row};
 pub use job::{Common, ENGINE, batch, resolve};
-pub use run::{SweepResult, SweepSpec, run};
+pub use run::{SweepResult, SweepSpec, counters_between, run};
 
 /// A software path from the application to the device.
 #[derive(
