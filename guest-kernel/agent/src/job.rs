@@ -247,7 +247,7 @@ fn spawn(job: &Job, argv: &[String], terminal: &str) -> anyhow::Result<Child> {
         .env_clear()
         .envs(ENVIRONMENT)
         .envs(&job.env)
-        .current_dir(job.cwd.as_deref().unwrap_or("/"))
+        .current_dir(job.cwd.as_deref().unwrap_or("/root"))
         .spawn()
         .with_context(|| format!("cannot execute {program}"))?;
     if let (Some(stdout), Some(stderr)) = (&child.stdout, &child.stderr) {
