@@ -19,6 +19,7 @@
  * so that submission and completion latencies of both can be compared.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/types.h>
 #include <signal.h>
@@ -432,6 +433,23 @@ static int fio_hipri_init(struct thread_data *td)
 	return 0;
 }
 
+/*
+ * fio leaves O_DIRECT out for jobs that trim, as if they did nothing else.
+ */
+static int fio_hipri_open_file(struct thread_data *td, struct fio_file *f)
+{
+	int ret = generic_open_file(td, f);
+
+	if (!ret && td->o.odirect && td_trim(td)) {
+		int flags = fcntl(f->fd, F_GETFL);
+
+		/* Whether that was possible, the first I/O tells */
+		if (flags >= 0)
+			fcntl(f->fd, F_SETFL, flags | O_DIRECT);
+	}
+	return ret;
+}
+
 static int fio_hipri_io_u_init(struct thread_data *td, struct io_u *io_u)
 {
 	struct hipri_data *hd = td->io_ops_data;
@@ -498,7 +516,7 @@ struct ioengine_ops ioengine = {
 	.getevents		= fio_hipri_getevents,
 	.event			= fio_hipri_event,
 	.cleanup		= fio_hipri_cleanup,
-	.open_file		= generic_open_file,
+	.open_file		= fio_hipri_open_file,
 	.close_file		= generic_close_file,
 	.get_file_size		= generic_get_file_size,
 	.options		= options,

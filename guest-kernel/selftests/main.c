@@ -3,12 +3,16 @@
  * Tests of the polled AIO interface, to be run as root on a kernel that has it.
  *
  * usage: aio_test [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]
+ *        aio_test [-k FILTER] -d DIRECTORY
+ *
+ * The first form tests the interface as such, the second one what is particular
+ * to files.
  */
 #include <stdio.h>
 
 #include "tests.h"
 
-const char *device, *slow_device, *unpollable_device;
+const char *device, *slow_device, *unpollable_device, *directory;
 
 int open_path(const char *path, int flags)
 {
@@ -92,6 +96,14 @@ int reap(aio_context_t ctx, unsigned int nr, struct io_event *events)
 	return PASS;
 }
 
+static int usage(const char *name)
+{
+	fprintf(stderr,
+		"usage: %s [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]\n"
+		"       %s [-k FILTER] -d DIRECTORY\n", name, name);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	struct test_case cases[256];
@@ -99,15 +111,18 @@ int main(int argc, char **argv)
 	unsigned int nr = 0;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "k:")) == 'k')
-		filter = optarg;
-	if (opt != -1 || optind >= argc) {
-		fprintf(stderr,
-			"usage: %s [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]\n",
-			argv[0]);
-		return 2;
+	while ((opt = getopt(argc, argv, "d:k:")) != -1) {
+		if (opt == 'd')
+			directory = optarg;
+		else if (opt == 'k')
+			filter = optarg;
+		else
+			return usage(argv[0]);
 	}
-	device = argv[optind];
+	if (!directory == (optind >= argc))
+		return usage(argv[0]);
+	if (!directory)
+		device = argv[optind];
 	if (optind + 1 < argc && strcmp(argv[optind + 1], "-"))
 		slow_device = argv[optind + 1];
 	if (optind + 2 < argc)
@@ -118,9 +133,13 @@ int main(int argc, char **argv)
 		memcpy(cases + nr, table, nr_##table * sizeof(table[0]));\
 		nr += nr_##table;					\
 	} while (0)
-	ADD(setup_cases);
-	ADD(submit_cases);
-	ADD(poll_cases);
-	ADD(buffer_cases);
+	if (directory) {
+		ADD(file_cases);
+	} else {
+		ADD(setup_cases);
+		ADD(submit_cases);
+		ADD(poll_cases);
+		ADD(buffer_cases);
+	}
 	return ktap_run(cases, nr, filter);
 }

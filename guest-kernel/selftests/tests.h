@@ -19,15 +19,18 @@ extern const char *slow_device;
 /* A block device without a queue to poll, or NULL. */
 extern const char *unpollable_device;
 
+/* A directory on a file system whose device can poll, or NULL. */
+extern const char *directory;
+
 /* More than any device here takes in one request. */
 #define SPLIT_LEN	(4UL << 20)
 /* A length and alignment that every device here takes. */
 #define BLOCK		4096UL
 
 extern const struct test_case setup_cases[], submit_cases[], poll_cases[],
-	buffer_cases[];
+	buffer_cases[], file_cases[];
 extern const unsigned int nr_setup_cases, nr_submit_cases, nr_poll_cases,
-	nr_buffer_cases;
+	nr_buffer_cases, nr_file_cases;
 
 #define TABLE(name)							\
 	const unsigned int nr_##name = sizeof(name) / sizeof(name[0])

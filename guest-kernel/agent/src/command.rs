@@ -81,7 +81,7 @@ pub struct Job {
     /// Added to the agent's own small environment (`PATH`, `HOME`, `TERM`).
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Working directory, `/` when left out.
+    /// Working directory, the writable `/root` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
     /// After this many milliseconds the job's process group gets SIGTERM, two seconds later SIGKILL.
@@ -117,7 +117,10 @@ impl Job {
     pub fn console_shell() -> Self {
         Self {
             stdio: Stdio::Console,
-            ..Self::new("shell", Command::Argv(vec!["/bin/sh".into(), "-l".into()]))
+            ..Self::new(
+                "shell",
+                Command::Argv(vec!["/bin/bash".into(), "-l".into()]),
+            )
         }
     }
 }

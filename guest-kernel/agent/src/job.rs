@@ -28,7 +28,7 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ),
     ("HOME", "/root"),
     ("TERM", "linux"),
-    ("LC_ALL", "C.UTF-8"),
+    ("LC_ALL", "C"),
 ];
 
 /// Bytes read from a job at a time, and so the most in one record.
@@ -247,7 +247,7 @@ fn spawn(job: &Job, argv: &[String], terminal: &str) -> anyhow::Result<Child> {
         .env_clear()
         .envs(ENVIRONMENT)
         .envs(&job.env)
-        .current_dir(job.cwd.as_deref().unwrap_or("/"))
+        .current_dir(job.cwd.as_deref().unwrap_or("/root"))
         .spawn()
         .with_context(|| format!("cannot execute {program}"))?;
     if let (Some(stdout), Some(stderr)) = (&child.stdout, &child.stderr) {

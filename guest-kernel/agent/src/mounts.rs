@@ -52,6 +52,10 @@ pub fn base() -> Vec<Event> {
         // There already when the kernel or an earlier stage made it.
         let _ = symlink(original, link);
     }
+    if let Ok(name) = fs::read("/etc/hostname") {
+        // For people only: the prompt and `uname -n`.
+        let _ = rustix::system::sethostname(name.trim_ascii());
+    }
     for dir in ["/var/tmp", "/var/lib", "/var/log", "/run/lock"] {
         let _ = fs::create_dir_all(dir);
     }

@@ -17,13 +17,15 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 
 /// Raised when an image of the same parts would come out different.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// Programs from the packages; what else a shell user expects comes from busybox.
-const PROGRAMS: [&str; 26] = [
+const PROGRAMS: [&str; 28] = [
+    "bash",
     "blkdiscard",
     "blkid",
     "busybox",
+    "dash",
     "dumpe2fs",
     "e2fsck",
     "fallocate",
@@ -55,6 +57,24 @@ const PROGRAM_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Configuration that programs come with.
 const FILES: [&str; 1] = ["/etc/mke2fs.conf"];
 
+/// Terminals that the shell on the console can draw on, below [`TERMINFO`].
+const TERMINALS: [&str; 11] = [
+    "a/ansi",
+    "d/dumb",
+    "l/linux",
+    "r/rxvt",
+    "s/screen",
+    "s/screen-256color",
+    "t/tmux",
+    "t/tmux-256color",
+    "v/vt100",
+    "x/xterm",
+    "x/xterm-256color",
+];
+
+/// Where the distribution has the descriptions of the most common terminals.
+const TERMINFO: &str = "/lib/terminfo";
+
 /// Mount points; everything writable is mounted there by the agent.
 const DIRS: [&str; 14] = [
     "dev",
@@ -74,12 +94,14 @@ const DIRS: [&str; 14] = [
 ];
 
 /// Target and name.
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 6] = [
     ("usr/bin", "bin"),
     ("usr/sbin", "sbin"),
     ("usr/lib", "lib"),
     ("usr/lib64", "lib64"),
     ("/proc/self/mounts", "etc/mtab"),
+    // Not busybox, whose shell prefers its own applets to the real programs.
+    ("dash", "usr/bin/sh"),
 ];
 
 /// Path and content.
@@ -89,7 +111,7 @@ const TEXTS: [(&str, &str); 6] = [
     ("etc/hostname", "hipri\n"),
     ("etc/fstab", ""),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\n"),
-    ("etc/profile", "PS1='guest:\\w\\$ '\n"),
+    ("etc/profile", "PS1='\\h:\\w\\$ '\n"),
 ];
 
 /// The image's root directory, made if need be.
@@ -153,10 +175,13 @@ impl Contents {
         for library in libraries(&loaded)? {
             files.insert(in_image(&library), library);
         }
-        for path in FILES {
-            if Path::new(path).is_file() {
-                files.insert(path[1..].to_owned(), path.into());
-            }
+        let texts = FILES.map(PathBuf::from);
+        for path in texts.iter().filter(|path| path.is_file()) {
+            files.insert(path.display().to_string()[1..].to_owned(), path.clone());
+        }
+        let terminals = TERMINALS.map(|name| Path::new(TERMINFO).join(name));
+        for path in terminals.iter().filter(|path| path.is_file()) {
+            files.insert(in_image(path), path.clone());
         }
         files.insert(GUEST_PATH[1..].to_owned(), engine.path.clone());
         files.insert("init".to_owned(), agent.path.clone());
@@ -225,7 +250,7 @@ impl Contents {
         for applet in &self.applets {
             let taken = ["usr/bin", "usr/sbin"]
                 .iter()
-                .any(|dir| root.join(dir).join(applet).exists());
+                .any(|dir| root.join(dir).join(applet).symlink_metadata().is_ok());
             if !taken && !applet.contains('/') {
                 symlink("busybox", root.join("usr/bin").join(applet))?;
             }

@@ -122,16 +122,17 @@ pub struct BuildOptions {
 pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<Guest> {
     let paths = Paths::discover()?;
     packages::ensure(&paths, progress)?;
-    let _lock = lock::take(&paths, progress)?;
-    paths.clear_scratch()?;
     let mut hashes = cache::Hashes::load(&paths);
     let sources = source::Sources::choose(options, &mut hashes, progress)?;
     hashes.save()?;
-    let [vanilla, patched] = kernel::build_all(&paths, &sources, progress)?;
+    let _lock = lock::take(&paths, progress)?;
+    paths.clear_scratch()?;
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
     let root = image::build(&paths, &agent, &engine, &mut hashes, progress)?;
     hashes.save()?;
+    // What takes longest comes last: most mistakes show before.
+    let [vanilla, patched] = kernel::build_all(&paths, &sources, progress)?;
     Ok(Guest {
         vanilla,
         patched,
