@@ -193,6 +193,29 @@ static int file_overwrite_and_read_deep(void)
 	return overwrite_and_read(MANY, true);
 }
 
+/*
+ * The same on a file of an earlier run, so that after a fresh mount nothing of
+ * it is in memory: extents have to be read while the queue is full.
+ */
+static int file_deep_after_mount(void)
+{
+	struct stream s = { .len = BLOCK, .depth = MANY, .total = NR_BLOCKS,
+			    .place = scattered, .fixed = true };
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/kept", directory);
+	if (access(path, F_OK)) {
+		close(prepared_file("kept"));
+		SKIP_IF(true, "run it again after a fresh mount");
+	}
+	s.fd = open_file("kept", 0);
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PWRITE;
+	CHECK_EQ(run_stream(&s), PASS);
+	return PASS;
+}
+
 static int allocate(unsigned int depth, unsigned long (*place)(unsigned long),
 		    size_t len)
 {
@@ -393,6 +416,7 @@ const struct test_case file_cases[] = {
 	CASE(file_overwrite_and_read),
 	CASE(file_overwrite_and_read_fixed),
 	CASE(file_overwrite_and_read_deep),
+	CASE(file_deep_after_mount),
 	CASE(file_allocate_in_order),
 	CASE(file_allocate_scattered),
 	CASE(file_large_requests),

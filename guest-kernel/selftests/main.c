@@ -140,6 +140,7 @@ int main(int argc, char **argv)
 		ADD(submit_cases);
 		ADD(poll_cases);
 		ADD(buffer_cases);
+		ADD(race_cases);
 	}
 	return ktap_run(cases, nr, filter);
 }
