@@ -147,7 +147,7 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        let scaled = u128::from(self.0) * u128::from(bound) >> 64;
+        let scaled = (u128::from(self.0) * u128::from(bound)) >> 64;
         u64::try_from(scaled).unwrap_or(0)
     }
 }
