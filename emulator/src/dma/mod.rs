@@ -6,6 +6,7 @@
 //! Guest data is hostile: an entry is copied out once and then judged, and no access leaves guest
 //! RAM. Addresses are guest physical addresses in bytes.
 
+mod host;
 mod ram;
 mod ring;
 mod segments;
@@ -14,6 +15,7 @@ mod shadow;
 #[cfg(test)]
 mod tests;
 
+pub use host::{AnonymousMemory, fill_zero, read_at, write_at};
 pub use ram::{GuestRam, OutOfRange};
 pub use ring::{CompletionRing, SubmissionRing};
 pub use segments::{Segment, SegmentList};

@@ -1,7 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What holds the data: `ram`, `file`, `null`; volatile write cache and power cut.
+//!
+//! [`open`] makes a medium from its configuration. With a volatile write cache, writes stay in the
+//! process until a flush (or until the cache is full and gives up its oldest), so that a killed
+//! process or a modelled power cut loses what a real device would lose.
 
 use vm_memory::VolatileSlice;
+
+mod cache;
+mod config;
+mod file;
+mod flusher;
+mod null;
+mod overlay;
+mod ram;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Backing, MediaConfig, OpenError, open};
 
 /// What the host could not do; the controller turns it into an NVMe status.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +45,17 @@ pub enum FlushStart {
 
 /// Names one flush that is under way; chosen by the caller.
 pub type FlushTicket = u64;
+
+/// What a power cut did to the volatile write cache, in atomic write units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PowerCut {
+    /// Units that had reached the medium.
+    pub kept: u64,
+    /// Units that were lost with the whole write command that they belong to.
+    pub lost: u64,
+    /// Units that were lost although others of the same write command were kept.
+    pub torn: u64,
+}
 
 /// A namespace's data. Offsets and lengths are in bytes; the caller has checked them against
 /// [`Media::size`]. Nothing here blocks, but for the page cache of `file`.
@@ -69,6 +97,11 @@ pub trait Media: Send {
     fn poll_flush(&mut self) -> Option<(FlushTicket, Result<(), MediaError>)>;
 
     /// Turns the volatile write cache on or off (feature 06h); off writes back what it holds at
-    /// the next flush and lets later writes through.
+    /// the next flush and lets later writes through. No effect on a medium without one.
     fn set_volatile_cache(&mut self, on: bool);
+
+    /// Cuts the power: flushes under way are forgotten, and each write that no flush made stable is
+    /// kept, lost, or torn at the boundary of an atomic write unit, as `seed` decides. Waits for
+    /// the host if it must.
+    fn power_cut(&mut self, seed: u64) -> PowerCut;
 }
