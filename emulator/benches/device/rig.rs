@@ -99,7 +99,7 @@ impl Rig {
             media,
             block_size: block,
         };
-        let profile = Profile::parse("", "bench").expect("the floor profile");
+        let profile = Profile::load("floor").expect("the floor profile");
         let engine =
             Engine::new(config, vec![namespace], Model::new(profile, 1)).expect("a device");
         let clock = quanta::Clock::new();

@@ -40,6 +40,9 @@ pub const QUEUE_PAIRS: u16 = 4;
 pub const QUEUE_DEPTH: u32 = 64;
 pub const VECTORS: u16 = 5;
 
+/// A device without delays.
+pub const FLOOR: &str = include_str!("../../../configs/profiles/floor.toml");
+
 /// (status code type, status code): what a completion says, without DNR, More and CRD.
 pub type Status = (u8, u8);
 
@@ -61,7 +64,6 @@ pub const INVALID_LOG_PAGE: Status = (1, 0x09);
 pub const INVALID_FORMAT: Status = (1, 0x0A);
 pub const INVALID_QUEUE_DELETION: Status = (1, 0x0C);
 pub const FEATURE_NOT_SAVEABLE: Status = (1, 0x0D);
-pub const FEATURE_NOT_CHANGEABLE: Status = (1, 0x0E);
 pub const COMPARE_FAILURE: Status = (2, 0x85);
 
 /// How a test reaches a device. In the process here; a front end's tests bring their own.
@@ -253,7 +255,7 @@ impl Host {
 
     /// As [`Host::new`], before CC.EN.
     pub fn disabled() -> Self {
-        Self::with(config(), "")
+        Self::with(config(), FLOOR)
     }
 
     /// A controller of another kind or speed (the text of a profile), before CC.EN.

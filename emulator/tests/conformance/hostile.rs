@@ -14,7 +14,7 @@ fn address() -> impl Strategy<Value = u64> {
         1 => Just(0),
         1 => Just(RAM + RAM_BYTES as u64 - PAGE),
         1 => Just(RAM + RAM_BYTES as u64),
-        1 => Just(u64::MAX & !0xFFF),
+        1 => Just(!0xFFF),
         1 => any::<u64>(),
     ]
 }

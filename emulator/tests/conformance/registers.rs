@@ -91,6 +91,9 @@ fn disable_keeps_admin_queue_registers() {
     );
 }
 
+/// Spoils something; gives the value for CC.
+type Prepare = fn(&mut Host) -> u32;
+
 fn enable_with(prepare: impl FnOnce(&mut Host) -> u32) -> Host {
     let mut host = Host::disabled();
     host.set_admin_queues();
@@ -102,7 +105,7 @@ fn enable_with(prepare: impl FnOnce(&mut Host) -> u32) -> Host {
 
 #[test]
 fn enable_with_what_cannot_work_fatal_not_ready() {
-    let cases: [(&str, fn(&mut Host) -> u32); 8] = [
+    let cases: [(&str, Prepare); 8] = [
         ("ASQS 0", |host| {
             host.write32(AQA, (ADMIN_ENTRIES - 1) << 16);
             CC_ENABLE
@@ -125,7 +128,7 @@ fn enable_with_what_cannot_work_fatal_not_ready() {
             CC_ENABLE
         }),
         ("ACQ at the end of the address space", |host| {
-            host.write64(ACQ, u64::MAX & !0xFFF);
+            host.write64(ACQ, !0xFFF);
             CC_ENABLE
         }),
         ("CSS reserved", |_| CC_ENABLE | 3 << 4),
