@@ -30,7 +30,7 @@ fn every_offered_feature_can_be_read() {
 fn capabilities_say_changeable_not_saveable() {
     let mut host = Host::new();
     for id in OFFERED {
-        let capabilities = host.admin_ok(get_feature(id, 3)).dw0;
+        let capabilities = get(&mut host, id, 3).dw0;
         assert_eq!(capabilities & 1, 0, "feature {id:#x} is not saveable");
         let changeable = capabilities & 4 != 0;
         assert!(
@@ -93,14 +93,23 @@ fn values_set_are_read_back_and_default_stays() {
         (0x0B, 0x0000_0001),
     ];
     for (id, value) in cases {
-        let default = host.admin_ok(get_feature(id, 1).nsid(1)).dw0;
-        let set = host.admin(set_feature(id, value).nsid(1));
+        // Error recovery belongs to a namespace.
+        let nsid = u32::from(id == 0x05);
+        let default = host.admin_ok(get_feature(id, 1).nsid(nsid)).dw0;
+        let set = host.admin(set_feature(id, value).nsid(nsid));
         assert_eq!(set.status(), SUCCESS, "set {id:#x}");
-        let current = host.admin_ok(get_feature(id, 0).nsid(1)).dw0;
+        let current = host.admin_ok(get_feature(id, 0).nsid(nsid)).dw0;
         assert_eq!(current, value, "feature {id:#x}");
-        let after = host.admin_ok(get_feature(id, 1).nsid(1)).dw0;
+        let after = host.admin_ok(get_feature(id, 1).nsid(nsid)).dw0;
         assert_eq!(after, default, "default of {id:#x}");
     }
+}
+
+#[test]
+fn controller_feature_set_for_a_namespace_refused() {
+    let mut host = Host::new();
+    let status = host.admin(set_feature(0x04, 0x150).nsid(1)).status();
+    assert_eq!(status, (1, 0x0F), "Feature Not Namespace Specific");
 }
 
 #[test]

@@ -55,18 +55,15 @@ fn error_log_has_newest_first_with_what_failed() {
     let page = host.page();
     let beyond = transfer(READ, 1, NS1_BLOCKS, 1).prp(page, 0);
     let first = host.run(&mut queue, beyond);
-    let second = host.admin(Command::new(0xFF));
+    let second = host.admin(create_cq(1, 1, page, None));
+    assert_eq!(second.status(), INVALID_QUEUE_SIZE);
 
     let data = log(&mut host, 0x01, 128, 0);
     let (newest, older) = (&data[..64], &data[64..]);
     assert_eq!(quad(newest, 0), before + 2, "error count");
     assert_eq!(word(newest, 8), 0, "SQID");
     assert_eq!(word(newest, 10), second.cid, "CID");
-    assert_eq!(
-        word(newest, 12) >> 1 & 0x7FF,
-        0x001,
-        "status: Invalid Opcode"
-    );
+    assert_eq!(word(newest, 12) >> 1 & 0x7FF, 0x102, "Invalid Queue Size");
     assert_eq!(quad(older, 0), before + 1);
     assert_eq!(word(older, 8), 2, "SQID");
     assert_eq!(word(older, 10), first.cid, "CID");
@@ -179,9 +176,27 @@ fn longer_than_the_largest_transfer_refused() {
 }
 
 #[test]
-fn counters_page_counts_this_very_queue() {
+fn questions_make_no_error_log_entries() {
     let mut host = Host::new();
-    let header = log(&mut host, 0xC0, 16, 0);
-    let total = u32::from_le_bytes(header[4..8].try_into().unwrap());
-    assert!(total >= 4096 && total.is_multiple_of(4), "length {total}");
+    let before = log(&mut host, 0x01, 64, 0);
+    let page = host.page();
+    assert_eq!(host.admin(Command::new(0xFF)).status(), INVALID_OPCODE);
+    assert_eq!(host.admin(get_feature(0xFF, 0)).status(), INVALID_FIELD);
+    assert_ne!(host.admin(identify(0x00, 9, page)).status(), SUCCESS);
+    assert_eq!(log(&mut host, 0x01, 64, 0), before);
+}
+
+#[test]
+fn counters_page_has_header_and_a_record_for_each_queue() {
+    let dword = |data: &[u8], at: usize| u32::from_le_bytes(data[at..at + 4].try_into().unwrap());
+    let mut host = Host::new();
+    let header = log(&mut host, 0xC0, 64, 0);
+    assert_eq!(header[..8], *b"HIPRI-C0");
+    assert_eq!(dword(&header, 20), u32::from(QUEUE_PAIRS) + 1, "records");
+    let (first, record) = (dword(&header, 12), dword(&header, 16));
+    for qid in 0..=u32::from(QUEUE_PAIRS) {
+        let offset = u64::from(first + qid * record);
+        let data = log(&mut host, 0xC0, 4, offset);
+        assert_eq!(u32::from(word(&data, 0)), qid);
+    }
 }
