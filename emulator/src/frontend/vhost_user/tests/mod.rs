@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+mod guest;
+mod message;
+mod pcidev;
+mod session;
+mod vring;
