@@ -265,7 +265,8 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    fn new() -> Self {
+    /// Nothing signalled yet.
+    pub fn new() -> Self {
         let kick = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty());
         let (call, call_end) = UnixStream::pair().expect("a socket pair");
         call.set_nonblocking(true).expect("a socket option");
@@ -274,6 +275,13 @@ impl Notifications {
             call,
             call_end,
         }
+    }
+
+    /// What the device calls through, as it gets it: it may not block there.
+    pub fn call_end(&self) -> UnixStream {
+        let end = self.call_end.try_clone().expect("a descriptor");
+        end.set_nonblocking(true).expect("a socket option");
+        end
     }
 
     /// Notifies the device.

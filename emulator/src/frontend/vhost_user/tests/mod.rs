@@ -2,5 +2,6 @@
 mod guest;
 mod message;
 mod pcidev;
+mod server;
 mod session;
 mod vring;

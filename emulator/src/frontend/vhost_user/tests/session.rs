@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use super::guest::{DriverRing, GuestMemory, Master, memory_table};
 use crate::dma::GuestRam;
 use crate::drive::PollerGone;
+use crate::frontend::vhost_user::PciQueues;
 use crate::frontend::vhost_user::connection::Connection;
 use crate::frontend::vhost_user::session::{RingOwner, Session, SessionError};
-use crate::frontend::vhost_user::PciQueues;
 
 const BASE: u64 = 0x1984_000;
 const SIZE: u64 = 0x10_0000;
