@@ -151,7 +151,7 @@ impl Connection {
             let message = match result {
                 Ok(message) => message,
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(e) if matches!(e, rustix::io::Errno::CONNRESET) => return Ok(0),
+                Err(rustix::io::Errno::CONNRESET) => return Ok(0),
                 Err(e) => return Err(io::Error::from(e).into()),
             };
             for ancillary in control.drain() {

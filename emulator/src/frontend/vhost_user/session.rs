@@ -10,7 +10,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use super::connection::{Connection, ConnectionError, Incoming};
 use super::memory::{MemoryError, MemoryTable};
 use super::message::{
-    FEATURE_PROTOCOL_FEATURES, FEATURE_VERSION_1, MemoryRegion, PROTOCOL_BACKEND_REQUEST,
+    FEATURE_PROTOCOL_FEATURES, FEATURE_VERSION_1, MemoryRegion, PROTOCOL_BACKEND_CHANNEL,
     PROTOCOL_REPLY_ACK, Request, VringAddresses, VringState,
 };
 use super::pcidev::{PciQueues, Queue, QueueError};
@@ -19,7 +19,7 @@ use crate::dma::GuestRam;
 use crate::drive::PollerGone;
 
 const FEATURES: u64 = FEATURE_PROTOCOL_FEATURES | FEATURE_VERSION_1;
-const PROTOCOL_FEATURES: u64 = PROTOCOL_REPLY_ACK | PROTOCOL_BACKEND_REQUEST;
+const PROTOCOL_FEATURES: u64 = PROTOCOL_REPLY_ACK | PROTOCOL_BACKEND_CHANNEL;
 /// Commands and interrupts.
 const QUEUES: usize = 2;
 /// What an acknowledgement says when all is well.
@@ -173,7 +173,7 @@ impl<O: RingOwner> Session<O> {
         match request {
             Request::SetFeatures(features) => return offered(features, FEATURES),
             Request::SetProtocolFeatures(features) => return offered(features, PROTOCOL_FEATURES),
-            Request::SetBackendRequest(fd) => self._backend_requests = Some(fd),
+            Request::SetBackendChannel(fd) => self._backend_requests = Some(fd),
             Request::SetMemTable(table) => self.set_memory(table)?,
             Request::SetVringNum(VringState { index, value }) => {
                 self.stopped_queue(index.get())?.size = Some(value.get());

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -271,7 +271,7 @@ impl Notifications {
         let (call, call_end) = UnixStream::pair().expect("a socket pair");
         call.set_nonblocking(true).expect("a socket option");
         Self {
-            kick: File::from(OwnedFd::from(kick.expect("an eventfd"))),
+            kick: File::from(kick.expect("an eventfd")),
             call,
             call_end,
         }

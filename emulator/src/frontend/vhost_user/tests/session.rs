@@ -11,7 +11,7 @@ use crate::frontend::vhost_user::PciQueues;
 use crate::frontend::vhost_user::connection::Connection;
 use crate::frontend::vhost_user::session::{RingOwner, Session, SessionError};
 
-const BASE: u64 = 0x1984_000;
+const BASE: u64 = 0x198_4000;
 const SIZE: u64 = 0x10_0000;
 
 /// Says what the session has asked of the poller.
