@@ -18,6 +18,7 @@
 //! tells the guest not to kick.
 
 mod connection;
+mod lost_memory;
 mod memory;
 mod message;
 mod pcidev;

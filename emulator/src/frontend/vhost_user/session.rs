@@ -115,6 +115,7 @@ pub struct Session<O: RingOwner> {
     memory: Option<MemoryTable>,
     queues: [QueueSetup; QUEUES],
     running: bool,
+    set_up: bool,
     /// UML registers its interrupts only when it may hand this over; nothing is sent on it.
     _backend_requests: Option<OwnedFd>,
 }
@@ -128,6 +129,7 @@ impl<O: RingOwner> Session<O> {
             memory: None,
             queues: Default::default(),
             running: false,
+            set_up: false,
             _backend_requests: None,
         }
     }
@@ -155,6 +157,16 @@ impl<O: RingOwner> Session<O> {
             self.reply(code, ACK)?;
         }
         Ok(())
+    }
+
+    /// Becomes readable when guest memory is gone, if there is any.
+    pub fn lost_memory_notifier(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.as_ref().map(MemoryTable::lost_notifier)
+    }
+
+    /// Whether the queues have been served at some time.
+    pub fn is_set_up(&self) -> bool {
+        self.set_up
     }
 
     /// Ends the session: nothing refers to the guest any more.
@@ -227,9 +239,11 @@ impl<O: RingOwner> Session<O> {
 
     fn forget_memory(&mut self) -> Result<(), PollerGone> {
         self.stop()?;
-        if self.memory.take().is_some() {
+        if self.memory.is_some() {
             self.owner.detach()?;
         }
+        // Only now: it watches over a mapping that was in use until here.
+        self.memory = None;
         Ok(())
     }
 
@@ -288,6 +302,7 @@ impl<O: RingOwner> Session<O> {
         if let (Some(commands), Some(interrupts)) = (commands?, interrupts?) {
             self.owner.start(PciQueues::new(commands, interrupts))?;
             self.running = true;
+            self.set_up = true;
         }
         Ok(())
     }

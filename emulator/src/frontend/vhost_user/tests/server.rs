@@ -171,6 +171,36 @@ fn guest_that_leaves_during_set_up_is_forgotten() {
 }
 
 #[test]
+fn next_guest_is_served_after_one_that_cuts_its_memory() {
+    let bench = Bench::new();
+
+    for _ in 0..3 {
+        let guest = Guest::new(bench.connect());
+        // Every page of it: whatever the device touches next is not there.
+        guest.memory.file.set_len(0).expect("shorter");
+        guest.notifications[0].kick();
+        assert_eq!(guest.master.reply(), None);
+    }
+    let mut guest = Guest::new(bench.connect());
+
+    assert_eq!(guest.read_class(), [1, 8, 2]);
+    drop(guest);
+    bench.end();
+}
+
+#[test]
+fn stop_is_obeyed_while_a_guest_sends_slowly() {
+    let bench = Bench::new();
+    let slow = bench.connect();
+    slow.send_raw(&[5, 0], &[]);
+
+    let start = Instant::now();
+    bench.end();
+
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn socket_in_use_is_refused_and_a_stale_one_replaced() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
