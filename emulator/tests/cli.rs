@@ -263,3 +263,30 @@ fn control_asks_a_running_device() {
     assert!(!control.exists());
     assert_eq!(ask(&["ping"]).0, Some(3));
 }
+
+#[test]
+fn parent_that_dies_takes_it_along() {
+    let (_folder, socket) = folder();
+    // A shell that starts it and waits; its death must be the device's.
+    let script = format!(
+        "'{}' serve vhost-user --profile floor --die-with-parent --socket '{}' & wait",
+        env!("CARGO_BIN_EXE_nvme-emulator"),
+        socket.display()
+    );
+    let mut shell = Command::new("sh")
+        .args(["-c", &script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    wait_for(&socket);
+
+    shell.kill().expect("our child");
+    shell.wait().expect("our child");
+
+    let start = Instant::now();
+    while socket.exists() {
+        assert!(start.elapsed() < PATIENCE, "it outlived its parent");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -375,6 +375,8 @@ impl<F: FrontEnd> Loop<F> {
         if gap > GAP {
             self.counters.clock_gaps += 1;
             self.counters.longest_gap_ns = self.counters.longest_gap_ns.max(gap);
+            // Time that it did not have is no idle time.
+            self.quiet_since = None;
         }
         self.counters.turns += 1;
         self.now = now;
