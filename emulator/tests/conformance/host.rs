@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A small driver: enables the controller, makes queues, sends commands, counts interrupts.
 
-use emulator::controller::{BlockSize, ControllerConfig, InterruptSink, NamespaceConfig};
+use emulator::controller::{BlockSize, ControllerConfig, NamespaceConfig};
 use emulator::dma::GuestRam;
 use emulator::engine::Engine;
 use emulator::media::{self, Backing, MediaConfig};
@@ -66,7 +66,7 @@ pub const INVALID_QUEUE_DELETION: Status = (1, 0x0C);
 pub const FEATURE_NOT_SAVEABLE: Status = (1, 0x0D);
 pub const COMPARE_FAILURE: Status = (2, 0x85);
 
-/// How a test reaches a device. In the process here; a front end's tests bring their own.
+/// How a test reaches a device: what `connect` of the suite's root makes.
 pub trait Transport {
     fn read(&mut self, offset: u64, size: usize) -> u64;
     fn write(&mut self, offset: u64, size: usize, value: u64);
@@ -76,44 +76,6 @@ pub trait Transport {
     fn raised(&mut self) -> Vec<u16>;
     /// The engine behind it, where a test needs more than a guest can do.
     fn engine(&mut self) -> &mut Engine;
-}
-
-/// The engine itself, on a clock that only [`Transport::work`] moves.
-struct InProcess {
-    engine: Engine,
-    now: u64,
-    raised: Vec<u16>,
-}
-
-struct Raised<'a>(&'a mut Vec<u16>);
-
-impl InterruptSink for Raised<'_> {
-    fn raise(&mut self, vector: u16) {
-        self.0.push(vector);
-    }
-}
-
-impl Transport for InProcess {
-    fn read(&mut self, offset: u64, size: usize) -> u64 {
-        self.engine.read_register(offset, size)
-    }
-
-    fn write(&mut self, offset: u64, size: usize, value: u64) {
-        self.engine.write_register(self.now, offset, size, value);
-    }
-
-    fn work(&mut self) {
-        self.now += 1000;
-        self.engine.step(self.now, &mut Raised(&mut self.raised));
-    }
-
-    fn raised(&mut self) -> Vec<u16> {
-        std::mem::take(&mut self.raised)
-    }
-
-    fn engine(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
 }
 
 /// A command to be: 64 bytes, built field by field.
@@ -265,14 +227,9 @@ impl Host {
             namespace(NS2_BLOCKS * 4096, BlockSize::B4096),
         ];
         let profile = Profile::parse(profile, "test").unwrap();
-        let mut engine = Engine::new(config, namespaces, Model::new(profile, 1)).unwrap();
+        let engine = Engine::new(config, namespaces, Model::new(profile, 1)).unwrap();
         let ram = GuestRam::anonymous(&[(RAM, RAM_BYTES)]).unwrap();
-        engine.attach(ram.clone());
-        let device = Box::new(InProcess {
-            engine,
-            now: 0,
-            raised: Vec::new(),
-        });
+        let device = crate::connect(engine, &ram);
         let mut host = Self {
             ram,
             device,
