@@ -110,7 +110,7 @@ struct ServeOptions {
     /// Write a byte to this file descriptor, a pipe, once a guest can connect
     #[arg(long, value_name = "N")]
     ready_fd: Option<u32>,
-    /// End when the parent process dies
+    /// End when the parent process, or its thread that started this one, dies
     #[arg(long)]
     die_with_parent: bool,
 }

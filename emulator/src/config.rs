@@ -167,6 +167,10 @@ struct NamespaceSection {
     path: Option<PathBuf>,
     #[serde(default = "default_lba")]
     lba: u32,
+    /// `file`: leave holes, so that a write may find the disk full.
+    sparse: Option<bool>,
+    /// `null`: reads give zeros instead of leaving the buffer as it is.
+    zero_fill: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -354,30 +358,43 @@ impl NamespaceSection {
                 self.lba
             ));
         }
-        let backing = match (self.media, self.path) {
-            (MediaKind::Ram, None) => Backing::Ram,
-            (MediaKind::Null, None) => Backing::Null { zero_fill: false },
-            (MediaKind::File, Some(path)) => Backing::File {
-                path: folder.join(path),
-                sparse: false,
-            },
-            (MediaKind::File, None) => {
-                return Err("media = \"file\" needs a path".into());
-            }
-            (kind, Some(path)) => {
-                return Err(format!(
-                    "path = \"{}\" is only for media = \"file\", not \"{kind}\"",
-                    path.display()
-                ));
-            }
-        };
+        let backing = self.backing(folder)?;
         let config = MediaConfig {
-            backing,
-            size,
             volatile_cache,
-            atomic_unit: BlockSize::B4096.bytes(),
+            ..MediaConfig::new(backing, size)
         };
         Ok((config, block_size))
+    }
+}
+
+impl NamespaceSection {
+    fn backing(&self, folder: &Path) -> Result<Backing, String> {
+        let only_for = |key: &str, kind: MediaKind, given: bool| {
+            if given && self.media != kind {
+                Err(format!(
+                    "{key} is only for media = \"{kind}\", not \"{}\"",
+                    self.media
+                ))
+            } else {
+                Ok(())
+            }
+        };
+        only_for("path", MediaKind::File, self.path.is_some())?;
+        only_for("sparse", MediaKind::File, self.sparse.is_some())?;
+        only_for("zero_fill", MediaKind::Null, self.zero_fill.is_some())?;
+        match self.media {
+            MediaKind::Ram => Ok(Backing::Ram),
+            MediaKind::Null => Ok(Backing::Null {
+                zero_fill: self.zero_fill.unwrap_or(false),
+            }),
+            MediaKind::File => {
+                let path = self.path.as_ref().ok_or("media = \"file\" needs a path")?;
+                Ok(Backing::File {
+                    path: folder.join(path),
+                    sparse: self.sparse.unwrap_or(false),
+                })
+            }
+        }
     }
 }
 

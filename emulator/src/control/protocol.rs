@@ -89,8 +89,6 @@ pub struct Report {
     pub profile: String,
     /// All I/O queues together.
     pub total: Summary,
-    /// Completions posted before their time: there are none, and this says that it was checked.
-    pub early_completions: u64,
     /// Each queue that was used.
     pub queues: Vec<QueueReport>,
     /// The poller's own figures.
@@ -104,7 +102,6 @@ impl Report {
         Self {
             profile: engine.profile().name().into(),
             total: engine.counters().summary(),
-            early_completions: 0,
             queues: queue_reports(engine.counters()),
             poller: *poller,
         }
@@ -157,8 +154,8 @@ impl fmt::Display for Report {
         let longest: Nanos = self.poller.longest_gap_ns;
         write!(
             f,
-            "poller: {} turns, {} sleeps, {} clock gaps (longest {longest} ns); early completions: {}",
-            self.poller.turns, self.poller.sleeps, self.poller.clock_gaps, self.early_completions
+            "poller: {} turns, {} sleeps, {} clock gaps (longest {longest} ns)",
+            self.poller.turns, self.poller.sleeps, self.poller.clock_gaps
         )
     }
 }

@@ -303,6 +303,15 @@ impl QueueTable {
         Some((self.shadow.as_ref(), sq, cq))
     }
 
+    /// The shadow doorbells, and a completion queue.
+    pub fn shadow_and_cq_mut(
+        &mut self,
+        qid: u16,
+    ) -> Option<(Option<&ShadowDoorbells>, &mut CompletionQueue)> {
+        let cq = self.completion.get_mut(usize::from(qid))?.as_mut()?;
+        Some((self.shadow.as_ref(), cq))
+    }
+
     /// Takes the host's shadow doorbells. What trapped doorbells have said so far is written into
     /// them, so that one place holds the truth from now on.
     pub fn set_shadow(&mut self, shadow: ShadowDoorbells) {
@@ -368,9 +377,10 @@ impl QueueTable {
     ) -> Result<(), OutOfRange> {
         let ring = SubmissionRing::new(ram, request.base, request.entries)?;
         let index = usize::from(request.qid);
-        let (Some(slot), Some(creations)) =
-            (self.submission.get_mut(index), self.creations.get_mut(index))
-        else {
+        let (Some(slot), Some(creations)) = (
+            self.submission.get_mut(index),
+            self.creations.get_mut(index),
+        ) else {
             return Ok(());
         };
         *slot = Some(SubmissionQueue {
@@ -459,5 +469,9 @@ fn next(index: u32, size: u32) -> u32 {
 
 /// How far `to` is ahead of `from` in a ring.
 fn distance(from: u32, to: u32, size: u32) -> u32 {
-    if to >= from { to - from } else { to + size - from }
+    if to >= from {
+        to - from
+    } else {
+        to + size - from
+    }
 }

@@ -270,22 +270,34 @@ impl<F: FrontEnd> Loop<F> {
     fn run(mut self, started: &SyncSender<io::Result<()>>) -> (NvmeFunction, PollerCounters) {
         let _closing = Closing(Arc::clone(&self.shared));
         let pinned = self.options.cpu.map_or(Ok(()), pin);
-        let usable = pinned.is_ok();
-        // The other side waits for exactly this.
-        let _ = started.send(pinned);
-        while usable {
+        if pinned.is_ok() {
+            // The other side waits for exactly this.
+            let _ = started.send(pinned);
+            self.run_until_told();
+        } else {
+            let _ = started.send(pinned);
+        }
+        (self.function, self.counters)
+    }
+
+    fn run_until_told(&mut self) {
+        loop {
             if self.shared.mail.load(Ordering::Acquire) && !self.obey() {
                 break;
             }
             if self.front.is_none() {
                 self.wait(None);
             } else if let Err(error) = self.turn() {
-                self.front = None;
-                self.shared.mailbox().failure = Some(error);
-                self.shared.failed.set();
+                self.fail(error);
             }
         }
-        (self.function, self.counters)
+    }
+
+    /// Gives up the front end, and tells why.
+    fn fail(&mut self, error: F::Error) {
+        self.front = None;
+        self.shared.mailbox().failure = Some(error);
+        self.shared.failed.set();
     }
 
     /// Carries out what others have ordered. Returns false when it is time to end.
@@ -323,9 +335,7 @@ impl<F: FrontEnd> Loop<F> {
         self.quiet_since = None;
         let result = self.front.as_mut().map(FrontEnd::resume_polling);
         if let Some(Err(error)) = result {
-            self.front = None;
-            self.shared.mailbox().failure = Some(error);
-            self.shared.failed.set();
+            self.fail(error);
         }
     }
 
@@ -365,6 +375,8 @@ impl<F: FrontEnd> Loop<F> {
         if gap > GAP {
             self.counters.clock_gaps += 1;
             self.counters.longest_gap_ns = self.counters.longest_gap_ns.max(gap);
+            // Time that it did not have is no idle time.
+            self.quiet_since = None;
         }
         self.counters.turns += 1;
         self.now = now;

@@ -1,18 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A step machine: fetch, execute, due list, complete. Never blocks, starts a thread or reads a
 //! clock.
+//!
+//! A command's way: its slot in the completion queue is reserved, its entry copied out of the
+//! submission queue and executed at once (data moves now); the timing model says when it is due;
+//! until then its completion waits in the due list. One step posts what is due, gives every queue
+//! one burst, and raises each interrupt vector at most once.
 
-use crate::controller::{ControllerConfig, InterruptSink, NamespaceConfig, SetupError};
-use crate::dma::GuestRam;
+mod aborts;
+mod doorbells;
+mod due;
+mod flushes;
+mod interrupts;
+mod sweep;
+
+use crate::controller::{
+    Controller, ControllerConfig, FlushScope, InterruptSink, NamespaceConfig, RegisterEffect,
+    SetupError,
+};
+use crate::dma::{GuestRam, ShadowDoorbells};
 use crate::observe::Counters;
+use crate::spec::Status;
 use crate::timing::{Model, Nanos, Profile};
+use aborts::HeldAbort;
+use due::{Completed, DueList};
+use flushes::{Flushes, Started, Waiter};
+use interrupts::Vectors;
 
 /// Offset of the first doorbell register in BAR0 (CAP.DSTRD = 0, so a doorbell is 4 bytes).
 pub const DOORBELLS: u64 = 0x1000;
 
 /// The device without its transport: what every front end drives.
 pub struct Engine {
-    _private: (),
+    controller: Controller,
+    model: Model,
+    due: DueList,
+    flushes: Flushes,
+    vectors: Vectors,
+    held_aborts: Vec<HeldAbort>,
+    /// Completions of the burst under way that are due at once.
+    ready: Vec<Completed>,
+    /// Position in the list of active queues from which the next sweep starts.
+    first_queue: usize,
+    polling: bool,
+    /// Nothing is to be done before the next completion is due or the guest does something.
+    quiet: bool,
 }
 
 impl Engine {
@@ -21,54 +53,145 @@ impl Engine {
     /// # Errors
     /// [`SetupError`] names the value that cannot work.
     pub fn new(
-        _config: ControllerConfig,
-        _namespaces: Vec<NamespaceConfig>,
-        _model: Model,
+        config: ControllerConfig,
+        namespaces: Vec<NamespaceConfig>,
+        model: Model,
     ) -> Result<Self, SetupError> {
-        unimplemented!()
+        let flushes = Flushes::new(namespaces.len());
+        let vectors = Vectors::new(config.vectors, config.queue_pairs);
+        Ok(Self {
+            controller: Controller::new(config, namespaces)?,
+            model,
+            due: DueList::default(),
+            flushes,
+            vectors,
+            held_aborts: Vec::new(),
+            ready: Vec::with_capacity(sweep::LARGEST_BURST as usize),
+            first_queue: 0,
+            polling: true,
+            quiet: true,
+        })
     }
 
     /// What has been counted since the device was made; queue 0 is the admin queue.
     pub fn counters(&self) -> &Counters {
-        unimplemented!()
+        &self.controller.counters
     }
 
     /// The speed that new commands get.
     pub fn profile(&self) -> &Profile {
-        unimplemented!()
+        self.model.profile()
     }
 
     /// Changes the speed of the commands that arrive from now on, while a guest runs.
-    pub fn set_profile(&mut self, _profile: Profile) {
-        unimplemented!()
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.model.set_profile(profile);
+    }
+
+    /// Sets the composite temperature in kelvins. Beyond a threshold the host is warned.
+    pub fn set_temperature(&mut self, kelvins: u16) {
+        self.controller.set_temperature(kelvins);
+        self.quiet = false;
+    }
+
+    /// Tells the host, if it asked for such notices, that a namespace's attributes changed.
+    pub fn namespace_changed(&mut self, nsid: u32) {
+        self.controller.namespace_changed(nsid);
+        self.quiet = false;
     }
 
     /// How the device was set up.
     pub fn config(&self) -> &ControllerConfig {
-        unimplemented!()
+        &self.controller.config
     }
 
     /// Gives the device its guest's memory. The controller starts disabled.
-    pub fn attach(&mut self, _ram: GuestRam) {
-        unimplemented!()
+    pub fn attach(&mut self, ram: GuestRam) {
+        self.reset();
+        self.controller.queues.forget_creations();
+        self.controller.ram = Some(ram);
     }
 
     /// The guest is gone: every queue, event and reference to its memory is dropped; media keep
     /// their data, the volatile write cache included.
     pub fn detach(&mut self) {
-        unimplemented!()
+        self.reset();
+        self.controller.ram = None;
     }
 
     /// Reads `size` (1, 2, 4 or 8) bytes of BAR0 at `offset`, registers and doorbells. Never fails:
     /// what is not there reads as 0.
-    pub fn read_register(&mut self, _offset: u64, _size: usize) -> u64 {
-        unimplemented!()
+    pub fn read_register(&mut self, offset: u64, size: usize) -> u64 {
+        self.controller.registers.read(offset, size)
     }
 
     /// Writes `size` (1, 2, 4 or 8) bytes of BAR0 at `offset` at time `now`. A doorbell write is
-    /// noted, and acted upon by the next step. Without a guest nothing happens.
-    pub fn write_register(&mut self, _now: Nanos, _offset: u64, _size: usize, _value: u64) {
-        unimplemented!()
+    /// noted, and acted upon by the next step. Without a guest nothing happens; nor does it for
+    /// accesses that the specification leaves undefined: registers narrower than 32 bits or not
+    /// aligned, doorbells of any size but 32 bits or before CSTS.RDY.
+    pub fn write_register(&mut self, now: Nanos, offset: u64, size: usize, value: u64) {
+        if self.controller.ram.is_none() {
+            return;
+        }
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        let (low, high) = (
+            u32::from_le_bytes([a, b, c, d]),
+            u32::from_le_bytes([e, f, g, h]),
+        );
+        if let Some(doorbell) = offset.checked_sub(DOORBELLS) {
+            if size == 4 && doorbell.is_multiple_of(4) && self.controller.registers.is_running() {
+                self.ring(doorbell, low);
+            }
+            return;
+        }
+        match size {
+            4 if offset.is_multiple_of(4) => self.write_dword(now, offset, low),
+            8 if offset.is_multiple_of(8) => {
+                self.write_dword(now, offset, low);
+                self.write_dword(now, offset + 4, high);
+            }
+            _ => log::debug!("write of {size} bytes to {offset:#x} ignored"),
+        }
+    }
+
+    fn write_dword(&mut self, now: Nanos, offset: u64, value: u32) {
+        let io_queues = self.controller.queues.has_io_queues();
+        self.quiet = false;
+        match self.controller.registers.write(offset, value, io_queues) {
+            RegisterEffect::None => {}
+            RegisterEffect::Enable => {
+                self.controller.enable();
+                self.reserve_due();
+            }
+            RegisterEffect::Disable => {
+                self.drop_commands();
+                self.controller.disable();
+            }
+            RegisterEffect::Shutdown => self.shut_down(now),
+            RegisterEffect::SubsystemReset => {
+                self.drop_commands();
+                self.controller.reset(true);
+            }
+        }
+    }
+
+    /// CC.SHN: what the media hold back must be stable before CSTS.SHST says "complete".
+    fn shut_down(&mut self, now: Nanos) {
+        self.controller.registers.shutdown_begins();
+        self.controller.health.tick(now, false);
+        let io = &mut self.controller.io;
+        if let Started::Ended(status) = self.flushes.start(io, FlushScope::All, Waiter::Shutdown) {
+            self.shutdown_flushed(status);
+        }
+    }
+
+    fn shutdown_flushed(&mut self, status: Status) {
+        if !status.is_success() {
+            log::error!("shutdown: a medium could not be flushed");
+        }
+        if self.controller.registers.shutdown_occurring() {
+            self.controller.registers.shutdown_ends();
+        }
     }
 
     /// Does everything that can be done at `now`: fetches and executes commands, posts the
@@ -76,29 +199,83 @@ impl Engine {
     /// to be called next: the time of the next completion or of a delayed interrupt, or `now` itself
     /// when it stopped at a burst limit and has more to do. `None`: only the guest, or a flush under
     /// way (then [`Engine::is_idle`] is false), can cause work. `now` never goes backwards.
-    pub fn step(&mut self, _now: Nanos, _interrupts: &mut dyn InterruptSink) -> Option<Nanos> {
-        unimplemented!()
+    pub fn step(&mut self, now: Nanos, interrupts: &mut dyn InterruptSink) -> Option<Nanos> {
+        self.controller.ram.as_ref()?;
+        let mut worked = false;
+        while let Some(completed) = self.due.pop(now) {
+            self.post(completed, now);
+            worked = true;
+        }
+        if !self.flushes.is_empty() {
+            worked |= self.finish_flushes(now);
+        }
+        let mut more = false;
+        if self.controller.registers.is_running() {
+            let swept = self.sweep(now);
+            worked |= swept.executed;
+            more = swept.more;
+            worked |= self.deliver_events(now);
+        }
+        let deadline = self.raise_interrupts(now, interrupts);
+        let outstanding = self.due.len() > 0 || !self.flushes.is_empty();
+        self.controller.health.tick(now, outstanding);
+        self.quiet = !worked && !more && self.flushes.is_empty() && deadline.is_none();
+        if more {
+            return Some(now);
+        }
+        match (self.due.next(), deadline) {
+            (Some(due), Some(deadline)) => Some(due.min(deadline)),
+            (due, deadline) => due.or(deadline),
+        }
     }
 
     /// Whether the last step found nothing to do and nothing is under way, so that only the guest
     /// can cause work.
     pub fn is_idle(&self) -> bool {
-        unimplemented!()
+        self.quiet && self.due.len() == 0
     }
 
     /// Publishes the real event indices so that the guest's next doorbell traps, and looks once
-    /// more. Returns false, with polling resumed, when work had arrived meanwhile.
+    /// more. Returns false, with polling resumed, when work had arrived meanwhile or is under way.
+    /// Completions that only wait for their time are no work until then.
     pub fn prepare_sleep(&mut self) -> bool {
-        unimplemented!()
+        if !self.quiet {
+            return false;
+        }
+        self.polling = false;
+        self.announce_all();
+        ShadowDoorbells::barrier();
+        if self.work_arrived() {
+            self.resume_polling();
+            return false;
+        }
+        true
     }
 
-    /// Back to polling: event indices stay one behind the last seen tail.
+    /// Back to polling: event indices stay behind the last seen tail.
     pub fn resume_polling(&mut self) {
-        unimplemented!()
+        self.polling = true;
+        self.announce_all();
     }
 
     /// Function-level or subsystem reset by the transport.
     pub fn reset(&mut self) {
-        unimplemented!()
+        self.drop_commands();
+        self.controller.reset(false);
+        self.polling = true;
+    }
+
+    /// Everything under way is forgotten: its queues are about to go.
+    fn drop_commands(&mut self) {
+        self.due.clear();
+        self.flushes.abandon();
+        self.vectors.clear();
+        self.held_aborts.clear();
+        self.ready.clear();
+    }
+
+    /// As many completions may wait as there are completion queue slots.
+    fn reserve_due(&mut self) {
+        self.due.reserve(self.controller.queues.completion_slots());
     }
 }

@@ -8,7 +8,7 @@ mod config_space;
 mod function;
 mod msix;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config_space::{CONFIG_SPACE_SIZE, ConfigSpace};
 pub use function::{Identity, NvmeFunction, Region};

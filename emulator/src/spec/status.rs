@@ -99,6 +99,27 @@ impl Status {
     pub const fn code_type(self) -> u8 {
         self.0.to_le_bytes()[1] & 7
     }
+    /// Status code and type alone.
+    #[must_use]
+    pub const fn without_flags(self) -> Self {
+        Self(self.0 & 0x7FF)
+    }
+    /// Whether the same command may succeed when it is tried again: it was aborted, or the device
+    /// or its medium failed.
+    pub const fn is_transient(self) -> bool {
+        matches!(
+            self.without_flags(),
+            Self::SUCCESS
+                | Self::INTERNAL_ERROR
+                | Self::ABORT_REQUESTED
+                | Self::ABORTED_SQ_DELETION
+                | Self::CAPACITY_EXCEEDED
+                | Self::NAMESPACE_NOT_READY
+                | Self::FORMAT_IN_PROGRESS
+                | Self::WRITE_FAULT
+                | Self::UNRECOVERED_READ_ERROR
+        )
+    }
     /// The same status with Do Not Retry set.
     #[must_use]
     pub const fn do_not_retry(self) -> Self {

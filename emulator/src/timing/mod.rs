@@ -2,9 +2,13 @@
 //! When a command completes: `admit(arrival, request) -> due`. Stateful, without a clock or a
 //! thread. Times are nanoseconds on whatever clock the caller uses.
 
+mod draw;
+mod model;
 mod profile;
+mod units;
 
-pub use profile::{Profile, ProfileError};
+pub use model::Model;
+pub use profile::{Profile, ProfileError, Service};
 
 /// A point in time or a span, in nanoseconds.
 pub type Nanos = u64;
@@ -20,7 +24,8 @@ pub enum Work {
     Other,
 }
 
-/// A command as the timing model sees it. Draws depend on all of it but the arrival.
+/// A command as the timing model sees it. Draws depend on where it stands (namespace, queue,
+/// creation, sequence) and not on when it arrives, nor on what arrives beside it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// Namespace identifier.
@@ -35,26 +40,4 @@ pub struct Request {
     pub work: Work,
     /// Data transferred, in bytes.
     pub bytes: u32,
-}
-
-/// The medium's state: which of its parts are busy until when.
-pub struct Model {
-    profile: Profile,
-}
-
-impl Model {
-    /// An idle medium of the given speed. Draws depend on `seed`.
-    pub fn new(profile: Profile, _seed: u64) -> Self {
-        Self { profile }
-    }
-
-    /// The speed that new commands get.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    /// When a command that arrives at `arrival` completes: `arrival` or later.
-    pub fn admit(&mut self, _arrival: Nanos, _request: &Request) -> Nanos {
-        unimplemented!()
-    }
 }

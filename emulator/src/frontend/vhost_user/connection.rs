@@ -5,7 +5,7 @@ use std::io::{self, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use zerocopy::{FromBytes, IntoBytes};
@@ -64,6 +64,7 @@ impl Connection {
     /// # Errors
     /// See [`ConnectionError`]; the connection is then of no further use.
     pub fn receive(&mut self) -> Result<Incoming, ConnectionError> {
+        let deadline = Instant::now() + PATIENCE;
         let mut bytes = [0; size_of::<Header>()];
         let mut fds = Vec::new();
         let mut got = self.receive_some(&mut bytes, &mut fds)?;
@@ -71,7 +72,7 @@ impl Connection {
             return Err(ConnectionError::Closed);
         }
         while got < bytes.len() {
-            got += self.receive_more(&mut bytes[got..], &mut fds)?;
+            got += self.receive_more(&mut bytes[got..], &mut fds, deadline)?;
         }
         let header = Header::read_from_bytes(&bytes).map_err(|_| ConnectionError::Truncated)?;
         let length = header.check()?;
@@ -80,7 +81,7 @@ impl Connection {
         let payload = &mut payload[..length];
         let mut got = 0;
         while got < length {
-            got += self.receive_more(&mut payload[got..], &mut fds)?;
+            got += self.receive_more(&mut payload[got..], &mut fds, deadline)?;
         }
         let code = header.request.get();
         Ok(Incoming {
@@ -123,7 +124,11 @@ impl Connection {
         &self,
         into: &mut [u8],
         fds: &mut Vec<OwnedFd>,
+        deadline: Instant,
     ) -> Result<usize, ConnectionError> {
+        if Instant::now() > deadline {
+            return Err(ConnectionError::Truncated);
+        }
         match self.receive_some(into, fds) {
             Ok(0) => Err(ConnectionError::Truncated),
             Err(ConnectionError::Socket(e)) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -151,7 +156,7 @@ impl Connection {
             let message = match result {
                 Ok(message) => message,
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(e) if matches!(e, rustix::io::Errno::CONNRESET) => return Ok(0),
+                Err(rustix::io::Errno::CONNRESET) => return Ok(0),
                 Err(e) => return Err(io::Error::from(e).into()),
             };
             for ancillary in control.drain() {

@@ -2,13 +2,14 @@
 //! The guest's memory as its table describes it.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use vm_memory::mmap::FromRangesError;
 use vm_memory::{
     FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionCollection, GuestRegionMmap,
 };
 
+use super::lost_memory::MemoryWatch;
 use super::message::MemoryRegion;
 use crate::dma::GuestRam;
 
@@ -46,10 +47,15 @@ pub enum MemoryError {
     /// Regions overlap.
     #[error("the regions overlap: {0}")]
     Overlap(vm_memory::GuestRegionCollectionError),
+    /// The host cannot watch it.
+    #[error("it cannot be watched: {0}")]
+    Watch(std::io::Error),
 }
 
 /// Guest RAM, and how the other side's own addresses translate.
 pub struct MemoryTable {
+    // Before the mapping itself in the order of dropping.
+    watch: MemoryWatch,
     ram: GuestRam,
     regions: Vec<MemoryRegion>,
 }
@@ -66,12 +72,19 @@ impl MemoryTable {
             .into_iter()
             .map(|(region, fd)| map_region(&region, fd))
             .collect::<Result<Vec<_>, _>>()?;
+        let watch = MemoryWatch::new(&mapped).map_err(MemoryError::Watch)?;
         let memory: GuestMemoryMmap =
             GuestRegionCollection::from_regions(mapped).map_err(MemoryError::Overlap)?;
         Ok(Self {
+            watch,
             ram: GuestRam::new(memory),
             regions,
         })
+    }
+
+    /// Becomes readable when a part of the memory is gone.
+    pub fn lost_notifier(&self) -> BorrowedFd<'_> {
+        self.watch.notifier()
     }
 
     /// Guest RAM.

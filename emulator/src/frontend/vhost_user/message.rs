@@ -20,7 +20,7 @@ pub const FEATURE_VERSION_1: u64 = 1 << 32;
 pub const PROTOCOL_REPLY_ACK: u64 = 1 << 3;
 /// Protocol feature: a channel for requests to the guest. We send none, but without it UML 6.12
 /// registers no interrupt for the queues.
-pub const PROTOCOL_BACKEND_REQUEST: u64 = 1 << 5;
+pub const PROTOCOL_BACKEND_CHANNEL: u64 = 1 << 5;
 
 const FLAG_VERSION_MASK: u32 = 0b11;
 const FLAG_VERSION: u32 = 1;
@@ -189,7 +189,7 @@ pub enum Request {
     /// Starts or stops a queue.
     SetVringEnable(VringState),
     /// The channel for requests to the guest.
-    SetBackendRequest(OwnedFd),
+    SetBackendChannel(OwnedFd),
 }
 
 impl Request {
@@ -212,7 +212,7 @@ impl Request {
                     .map(|(i, fd)| Self::SetVringCall(i, fd));
             }
             14 => return parser.vring_fd(fds).map(|(i, _)| Self::SetVringErr(i)),
-            21 => return parser.one_fd(fds).map(Self::SetBackendRequest),
+            21 => return parser.one_fd(fds).map(Self::SetBackendChannel),
             1 => parser.empty(Self::GetFeatures),
             2 => parser.value().map(|v: U64| Self::SetFeatures(v.get())),
             3 => parser.empty(Self::SetOwner),

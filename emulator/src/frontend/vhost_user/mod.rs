@@ -18,6 +18,7 @@
 //! tells the guest not to kick.
 
 mod connection;
+mod lost_memory;
 mod memory;
 mod message;
 mod pcidev;
@@ -27,6 +28,7 @@ mod session;
 mod tests;
 mod vring;
 
-pub use pcidev::{PciQueues, QueueError};
+pub use pcidev::{PciQueues, Queue, QueueError};
 pub use server::{Server, ServerError};
 pub use session::{RingOwner, SessionError};
+pub use vring::{Vring, VringError, VringLayout};

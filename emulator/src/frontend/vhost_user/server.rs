@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::connection::Connection;
@@ -15,6 +16,10 @@ use super::pcidev::PciQueues;
 use super::session::{RingOwner, Session, SessionError};
 use crate::dma::GuestRam;
 use crate::drive::{PollerGone, PollerHandle};
+
+/// How long a guest may take from its connection to its first working queues. UML takes some
+/// milliseconds; the next guest waits that long.
+const SET_UP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What ends the server.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +55,21 @@ pub struct Server {
 /// Why waiting has ended.
 enum Wake {
     Stop,
-    Guest,
     Failure,
+    Guest,
     PeerDied,
+    MemoryLost,
+    TimedOut,
+}
+
+/// How a guest's session has ended.
+enum End {
+    Farewell,
+    PeerDied,
+    MemoryLost,
+    Silence,
+    Error(SessionError),
+    Stopped,
 }
 
 impl Server {
@@ -94,7 +111,7 @@ impl Server {
         once: bool,
     ) -> Result<(), ServerError> {
         loop {
-            let ready = wait(&[stop, self.listener.as_fd()]).map_err(ServerError::Accept)?;
+            let ready = wait(&[stop, self.listener.as_fd()], None).map_err(ServerError::Accept)?;
             if ready[0] {
                 return Ok(());
             }
@@ -127,75 +144,100 @@ fn serve_guest(
 ) -> Result<bool, ServerError> {
     let peer = Peer::of(&stream);
     log::info!("guest connected ({peer})");
-    let connection = match Connection::new(stream) {
-        Ok(connection) => connection,
-        Err(e) => {
-            log::warn!("guest's connection ended: {e}");
-            return Ok(false);
+    let end = match Connection::new(stream) {
+        Err(error) => End::Error(SessionError::Connection(error.into())),
+        Ok(connection) => {
+            let mut session = Session::new(connection, PollerRings(poller.clone()));
+            let end = converse(&mut session, poller, &peer, stop)?;
+            session.end()?;
+            end
         }
     };
-    let mut session = Session::new(connection, PollerRings(poller.clone()));
-    let end = loop {
-        match wait_for_guest(&session, poller, &peer, stop) {
-            Err(e) => break Err(ServerError::Accept(e)),
-            Ok(Wake::Stop) => break Ok(true),
-            Ok(Wake::PeerDied) => {
-                log::info!("guest is gone ({peer} has ended)");
-                break Ok(false);
+    match &end {
+        End::Farewell | End::PeerDied => log::info!("guest is gone ({peer})"),
+        End::MemoryLost => log::warn!(
+            "guest's connection ended ({peer}): its memory is gone; is the file system of its \
+             TMPDIR full?"
+        ),
+        End::Silence => log::warn!(
+            "guest's connection ended ({peer}): it set up nothing for {} s",
+            SET_UP_PATIENCE.as_secs()
+        ),
+        End::Error(error) => log::warn!("guest's connection ended ({peer}): {error}"),
+        End::Stopped => log::info!("stopped while a guest was connected ({peer})"),
+    }
+    Ok(matches!(end, End::Stopped))
+}
+
+fn converse(
+    session: &mut Session<PollerRings>,
+    poller: &PollerHandle<PciQueues>,
+    peer: &Peer,
+    stop: BorrowedFd<'_>,
+) -> Result<End, ServerError> {
+    let connected = Instant::now();
+    loop {
+        let left =
+            (!session.is_set_up()).then(|| SET_UP_PATIENCE.saturating_sub(connected.elapsed()));
+        match wait_for_guest(session, poller, peer, stop, left).map_err(ServerError::Accept)? {
+            Wake::Stop => return Ok(End::Stopped),
+            Wake::PeerDied => return Ok(End::PeerDied),
+            Wake::MemoryLost => return Ok(End::MemoryLost),
+            Wake::TimedOut => return Ok(End::Silence),
+            Wake::Failure => {
+                return match poller.take_failure() {
+                    Some(error) => Ok(End::Error(error.into())),
+                    None => Err(PollerGone.into()),
+                };
             }
-            Ok(Wake::Failure) => match poller.take_failure() {
-                Some(error) => {
-                    log::warn!("guest's connection ended: {}", SessionError::from(error));
-                    break Ok(false);
-                }
-                None => break Err(PollerGone.into()),
-            },
-            Ok(Wake::Guest) => {}
+            Wake::Guest => {}
         }
         match session.serve_one() {
             Ok(()) => {}
             Err(SessionError::Poller(gone)) => return Err(gone.into()),
-            Err(error) if error.is_farewell() => {
-                log::info!("{error} ({peer})");
-                break Ok(false);
-            }
-            Err(error) => {
-                log::warn!("guest's connection ended: {error}");
-                break Ok(false);
-            }
+            Err(error) if error.is_farewell() => return Ok(End::Farewell),
+            Err(error) => return Ok(End::Error(error)),
         }
-    };
-    session.end()?;
-    end
+    }
 }
 
-/// Waits until there is something to do. What the guest has said goes before its process's end, so
-/// that an orderly farewell is seen as one.
+/// Waits until there is something to do. Lost memory explains whatever else goes wrong, so it comes
+/// first; what the guest has said goes before its process's end, so that an orderly farewell is seen
+/// as one.
 fn wait_for_guest(
-    session: &impl AsFd,
+    session: &Session<PollerRings>,
     poller: &PollerHandle<PciQueues>,
     peer: &Peer,
     stop: BorrowedFd<'_>,
+    patience: Option<Duration>,
 ) -> io::Result<Wake> {
-    let mut fds = vec![stop, poller.failure_notifier(), session.as_fd()];
-    fds.extend(peer.process.as_ref().map(AsFd::as_fd));
-    let ready = wait(&fds)?;
-    Ok(match ready.iter().position(|&ready| ready) {
-        Some(0) => Wake::Stop,
-        Some(1) => Wake::Failure,
-        Some(2) => Wake::Guest,
-        _ => Wake::PeerDied,
-    })
+    let mut sources = vec![(stop, Wake::Stop)];
+    sources.extend(
+        session
+            .lost_memory_notifier()
+            .map(|fd| (fd, Wake::MemoryLost)),
+    );
+    sources.push((poller.failure_notifier(), Wake::Failure));
+    sources.push((session.as_fd(), Wake::Guest));
+    sources.extend(peer.process.as_ref().map(|fd| (fd.as_fd(), Wake::PeerDied)));
+    let fds: Vec<_> = sources.iter().map(|(fd, _)| *fd).collect();
+    let ready = wait(&fds, patience)?;
+    Ok(sources
+        .into_iter()
+        .zip(ready)
+        .find_map(|((_, wake), ready)| ready.then_some(wake))
+        .unwrap_or(Wake::TimedOut))
 }
 
-/// Waits until at least one of `fds` is readable or broken.
-fn wait(fds: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
+/// Waits until at least one of `fds` is readable or broken, or `patience` is over.
+fn wait(fds: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::Result<Vec<bool>> {
+    let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
     let mut polled: Vec<_> = fds
         .iter()
         .map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
         .collect();
     loop {
-        match poll(&mut polled, None) {
+        match poll(&mut polled, timeout.as_ref()) {
             Ok(_) => break,
             Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),

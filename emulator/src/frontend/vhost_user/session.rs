@@ -10,7 +10,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use super::connection::{Connection, ConnectionError, Incoming};
 use super::memory::{MemoryError, MemoryTable};
 use super::message::{
-    FEATURE_PROTOCOL_FEATURES, FEATURE_VERSION_1, MemoryRegion, PROTOCOL_BACKEND_REQUEST,
+    FEATURE_PROTOCOL_FEATURES, FEATURE_VERSION_1, MemoryRegion, PROTOCOL_BACKEND_CHANNEL,
     PROTOCOL_REPLY_ACK, Request, VringAddresses, VringState,
 };
 use super::pcidev::{PciQueues, Queue, QueueError};
@@ -19,7 +19,7 @@ use crate::dma::GuestRam;
 use crate::drive::PollerGone;
 
 const FEATURES: u64 = FEATURE_PROTOCOL_FEATURES | FEATURE_VERSION_1;
-const PROTOCOL_FEATURES: u64 = PROTOCOL_REPLY_ACK | PROTOCOL_BACKEND_REQUEST;
+const PROTOCOL_FEATURES: u64 = PROTOCOL_REPLY_ACK | PROTOCOL_BACKEND_CHANNEL;
 /// Commands and interrupts.
 const QUEUES: usize = 2;
 /// What an acknowledgement says when all is well.
@@ -115,6 +115,7 @@ pub struct Session<O: RingOwner> {
     memory: Option<MemoryTable>,
     queues: [QueueSetup; QUEUES],
     running: bool,
+    set_up: bool,
     /// UML registers its interrupts only when it may hand this over; nothing is sent on it.
     _backend_requests: Option<OwnedFd>,
 }
@@ -128,6 +129,7 @@ impl<O: RingOwner> Session<O> {
             memory: None,
             queues: Default::default(),
             running: false,
+            set_up: false,
             _backend_requests: None,
         }
     }
@@ -157,6 +159,16 @@ impl<O: RingOwner> Session<O> {
         Ok(())
     }
 
+    /// Becomes readable when guest memory is gone, if there is any.
+    pub fn lost_memory_notifier(&self) -> Option<BorrowedFd<'_>> {
+        self.memory.as_ref().map(MemoryTable::lost_notifier)
+    }
+
+    /// Whether the queues have been served at some time.
+    pub fn is_set_up(&self) -> bool {
+        self.set_up
+    }
+
     /// Ends the session: nothing refers to the guest any more.
     ///
     /// # Errors
@@ -173,7 +185,7 @@ impl<O: RingOwner> Session<O> {
         match request {
             Request::SetFeatures(features) => return offered(features, FEATURES),
             Request::SetProtocolFeatures(features) => return offered(features, PROTOCOL_FEATURES),
-            Request::SetBackendRequest(fd) => self._backend_requests = Some(fd),
+            Request::SetBackendChannel(fd) => self._backend_requests = Some(fd),
             Request::SetMemTable(table) => self.set_memory(table)?,
             Request::SetVringNum(VringState { index, value }) => {
                 self.stopped_queue(index.get())?.size = Some(value.get());
@@ -227,9 +239,11 @@ impl<O: RingOwner> Session<O> {
 
     fn forget_memory(&mut self) -> Result<(), PollerGone> {
         self.stop()?;
-        if self.memory.take().is_some() {
+        if self.memory.is_some() {
             self.owner.detach()?;
         }
+        // Only now: it watches over a mapping that was in use until here.
+        self.memory = None;
         Ok(())
     }
 
@@ -288,6 +302,7 @@ impl<O: RingOwner> Session<O> {
         if let (Some(commands), Some(interrupts)) = (commands?, interrupts?) {
             self.owner.start(PciQueues::new(commands, interrupts))?;
             self.running = true;
+            self.set_up = true;
         }
         Ok(())
     }

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Doorbells: trapped writes, and shadow doorbells that are polled (NVMe Base 2.0c, 3.1.4 and
+//! appendix B.5).
+//!
+//! With shadow doorbells the host writes a doorbell's value to memory and then looks at the event
+//! index beside it: only when the value moves past that index does it write the register too. While
+//! the device polls, the event index stays behind the value that was seen last, where the next
+//! value never passes it: no write traps. Before the device sleeps it moves the index to the value
+//! itself and looks once more, with a barrier between; the host does the same in the opposite
+//! order, so at least one of the two sees what the other wrote.
+//!
+//! The index is moved only when the value seen last has gone a quarter of the queue further: it
+//! stays behind, without a write to a cache line that the host reads on each of its doorbells.
+
+use super::Engine;
+use crate::controller::{InvalidDoorbellValue, cq_slot, one_behind, sq_slot};
+use crate::dma::ShadowDoorbells;
+use crate::spec::log::AsyncEvent;
+
+impl Engine {
+    /// A doorbell write that trapped, at `offset` from the first doorbell.
+    pub(super) fn ring(&mut self, offset: u64, value: u32) {
+        let index = offset / 4;
+        let is_head = index % 2 == 1;
+        let Ok(qid) = u16::try_from(index / 2) else {
+            self.event(AsyncEvent::InvalidDoorbellRegister);
+            return;
+        };
+        let exists = if is_head {
+            self.controller.queues.cq(qid).is_some()
+        } else {
+            self.controller.queues.sq(qid).is_some()
+        };
+        if !exists {
+            log::debug!("doorbell of queue {qid}, which does not exist");
+            self.event(AsyncEvent::InvalidDoorbellRegister);
+            return;
+        }
+        if let Some(counters) = self.controller.counters.queue_mut(qid) {
+            if is_head {
+                counters.cq_doorbell_traps += 1;
+            } else {
+                counters.sq_doorbell_traps += 1;
+            }
+        }
+        self.quiet = false;
+        let queues = &mut self.controller.queues;
+        if queues.shadow().is_some() && qid != 0 {
+            // The shadow holds the value; this write only says "look".
+            return;
+        }
+        let taken = if is_head {
+            queues.cq_mut(qid).map(|cq| cq.set_head(value))
+        } else {
+            queues.sq_mut(qid).map(|sq| sq.set_tail(value))
+        };
+        if taken == Some(Err(InvalidDoorbellValue)) {
+            log::debug!("doorbell value {value} is not possible on queue {qid}");
+            self.event(AsyncEvent::InvalidDoorbellValue);
+            return;
+        }
+        if let Some(shadow) = queues.shadow() {
+            let slot = if is_head { cq_slot(qid) } else { sq_slot(qid) };
+            shadow.set_doorbell(slot, value);
+        }
+    }
+
+    fn event(&mut self, event: AsyncEvent) {
+        self.controller.events.raise(event);
+        self.quiet = false;
+    }
+
+    /// Looks at the shadow tail of a submission queue. Returns whether it moved.
+    #[inline]
+    pub(super) fn poll_tail(&mut self, qid: u16) -> bool {
+        let polling = self.polling;
+        let Some((Some(shadow), sq, _)) = self.controller.queues.shadow_and_pair_mut(qid) else {
+            return false;
+        };
+        let tail = shadow.doorbell(sq_slot(qid));
+        if tail == sq.tail() {
+            return false;
+        }
+        if sq.set_tail(tail).is_err() {
+            if sq.rejected != Some(tail) {
+                sq.rejected = Some(tail);
+                self.event(AsyncEvent::InvalidDoorbellValue);
+            }
+            return false;
+        }
+        sq.rejected = None;
+        if must_announce(sq.announced, tail, sq.size(), polling) {
+            sq.announced = tail;
+            announce(shadow, sq_slot(qid), tail, polling);
+        }
+        true
+    }
+
+    /// Looks at the shadow head of a completion queue. Returns whether it moved.
+    pub(super) fn poll_head(&mut self, cqid: u16) -> bool {
+        let polling = self.polling;
+        let Some((Some(shadow), cq)) = self.controller.queues.shadow_and_cq_mut(cqid) else {
+            return false;
+        };
+        let head = shadow.doorbell(cq_slot(cqid));
+        if head == cq.head() {
+            return false;
+        }
+        if cq.set_head(head).is_err() {
+            if cq.rejected != Some(head) {
+                cq.rejected = Some(head);
+                self.event(AsyncEvent::InvalidDoorbellValue);
+            }
+            return false;
+        }
+        cq.rejected = None;
+        if must_announce(cq.announced, head, cq.size(), polling) {
+            cq.announced = head;
+            announce(shadow, cq_slot(cqid), head, polling);
+        }
+        true
+    }
+
+    /// Publishes every event index according to whether the device polls.
+    pub(super) fn announce_all(&mut self) {
+        let polling = self.polling;
+        for qid in 1..self.controller.queues.identifiers() {
+            let Ok(qid) = u16::try_from(qid) else { break };
+            if let Some((Some(shadow), sq, _)) = self.controller.queues.shadow_and_pair_mut(qid) {
+                sq.announced = sq.tail();
+                announce(shadow, sq_slot(qid), sq.tail(), polling);
+            }
+            if let Some((Some(shadow), cq)) = self.controller.queues.shadow_and_cq_mut(qid) {
+                cq.announced = cq.head();
+                announce(shadow, cq_slot(qid), cq.head(), polling);
+            }
+        }
+    }
+
+    /// Whether the guest has given work, or room for completions that lacked it, since the queues
+    /// were last looked at.
+    pub(super) fn work_arrived(&mut self) -> bool {
+        let mut arrived = self.queue_has_work(0);
+        for at in 0..self.controller.queues.active().len() {
+            let qid = self.controller.queues.active()[at];
+            self.poll_tail(qid);
+            arrived |= self.queue_has_work(qid);
+        }
+        arrived
+    }
+
+    fn queue_has_work(&mut self, qid: u16) -> bool {
+        let Some((sq, cq)) = self.controller.queues.pair_mut(qid) else {
+            return false;
+        };
+        if sq.pending() == 0 {
+            return false;
+        }
+        if cq.free() > 0 {
+            return true;
+        }
+        let cqid = sq.cqid();
+        self.poll_head(cqid);
+        let cq = self.controller.queues.cq(cqid);
+        cq.is_some_and(|cq| cq.free() > 0)
+    }
+}
+
+/// Whether the published event index must follow a value: always when the device may sleep, else
+/// once the value is a quarter of the queue ahead, long before the host comes round to the index.
+fn must_announce(announced: u32, seen: u32, size: u32, polling: bool) -> bool {
+    let ahead = if seen >= announced {
+        seen - announced
+    } else {
+        seen + size - announced
+    };
+    !polling || ahead > size / 4
+}
+
+fn announce(shadow: &ShadowDoorbells, slot: u32, seen: u32, polling: bool) {
+    let index = if polling { one_behind(seen) } else { seen };
+    shadow.set_event_index(slot, index);
+}
