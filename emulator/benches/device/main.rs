@@ -19,7 +19,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use emulator::controller::BlockSize;
 use emulator::media::Backing;
 
-use reference::{Reference, Windows};
+use reference::{Reference, WINDOW, Windows};
 use rig::{Access, Rig};
 
 /// Size of the namespaces and of the area that the reference copies from, in bytes: far more than
@@ -165,4 +165,12 @@ fn latency(
         "{name:<16} depth 1: {nanos:.0} ns from doorbell to completion, {:.2} round trips",
         nanos / reference.round_trip_nanos
     ))
+}
+
+/// Runs `commands` commands or more, so that there are windows even where criterion asks for few,
+/// and gives the time that `commands` of them took.
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn at_least_some_windows(commands: u64, run: impl FnOnce(u64) -> Duration) -> Duration {
+    let enough = commands.max(4 * WINDOW);
+    run(enough).mul_f64(commands as f64 / enough as f64)
 }
