@@ -19,7 +19,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use emulator::controller::BlockSize;
 use emulator::media::Backing;
 
-use reference::{Reference, Windows};
+use reference::{Reference, WINDOW, Windows};
 use rig::{Access, Rig};
 
 /// Size of the namespaces and of the area that the reference copies from, in bytes: far more than
@@ -123,7 +123,11 @@ fn commands(
     group.bench_function(BenchmarkId::from_parameter(case.name), |bencher| {
         let mut rig = Rig::new(&case.backing, AREA, BlockSize::B512, DEPTH);
         rig.fill();
-        bencher.iter_custom(|commands| rig.run(cores, case.access, DEPTH, commands, &mut windows));
+        bencher.iter_custom(|commands| {
+            at_least_some_windows(commands, |commands| {
+                rig.run(cores, case.access, DEPTH, commands, &mut windows)
+            })
+        });
     });
     group.finish();
     let nanos = windows.nanos_each()?;
@@ -157,7 +161,11 @@ fn latency(
     group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
         let mut rig = Rig::new(backing, AREA, BlockSize::B512, 1);
         rig.fill();
-        bencher.iter_custom(|commands| rig.run(cores, access, 1, commands, &mut windows));
+        bencher.iter_custom(|commands| {
+            at_least_some_windows(commands, |commands| {
+                rig.run(cores, access, 1, commands, &mut windows)
+            })
+        });
     });
     group.finish();
     let nanos = windows.nanos_each()?;
@@ -165,4 +173,12 @@ fn latency(
         "{name:<16} depth 1: {nanos:.0} ns from doorbell to completion, {:.2} round trips",
         nanos / reference.round_trip_nanos
     ))
+}
+
+/// Runs `commands` commands or more, so that there are windows even where criterion asks for few,
+/// and gives the time that `commands` of them took.
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn at_least_some_windows(commands: u64, run: impl FnOnce(u64) -> Duration) -> Duration {
+    let enough = commands.max(4 * WINDOW);
+    run(enough).mul_f64(commands as f64 / enough as f64)
 }
