@@ -33,6 +33,7 @@ pub enum Message {
 pub struct Channel {
     fifo: File,
     pending: Vec<u8>,
+    touched: bool,
     closed: bool,
 }
 
@@ -56,13 +57,14 @@ impl Channel {
         Ok(Self {
             fifo,
             pending: Vec::new(),
+            touched: false,
             closed: false,
         })
     }
 
-    /// Whether bytes have come that are no complete line yet.
+    /// Whether anything has ever come.
     pub fn has_input(&self) -> bool {
-        !self.pending.is_empty()
+        self.touched
     }
 
     /// Waits at most `patience` for the guest to write, and returns the lines that are complete.
@@ -97,7 +99,10 @@ impl Channel {
                     self.closed = hung_up;
                     return Ok(());
                 }
-                Ok(count) => self.pending.extend_from_slice(&block[..count]),
+                Ok(count) => {
+                    self.touched = true;
+                    self.pending.extend_from_slice(&block[..count]);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).context("reading the agent's channel"),
