@@ -2,9 +2,319 @@
 //! The command line of `nvme-emulator`, as a function: `hipri` runs it in a child of its own.
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, DeviceConfig};
+use crate::control::{self, ControlServer, Report};
+use crate::drive::{Clock, Poller, PollerOptions};
+use crate::engine::Engine;
+use crate::frontend::vhost_user::Server;
+use crate::pci::{Identity, NvmeFunction};
+use crate::timing::Model;
+
+const EXIT_USAGE: u8 = 2;
+const EXIT_INFRASTRUCTURE: u8 = 3;
+
+/// An NVMe controller with a chosen speed, for guests of other people's virtual machine monitors.
+///
+/// Exit codes: 0 ended as asked, 2 usage or configuration, 3 the host refused something.
+#[derive(Parser)]
+#[command(name = "nvme-emulator", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the device until SIGTERM or SIGINT, then print its counters
+    Serve {
+        #[command(subcommand)]
+        transport: Transport,
+    },
+    /// Ask a running device something
+    Control {
+        /// The socket that the device was given with --control
+        socket: PathBuf,
+        #[command(subcommand)]
+        request: ControlRequest,
+    },
+}
+
+#[derive(Subcommand)]
+enum Transport {
+    /// As a PCI device over vhost-user, for User-Mode Linux (`virtio_uml.device=SOCKET:ID`)
+    VhostUser(ServeOptions),
+}
+
+#[derive(Subcommand)]
+enum ControlRequest {
+    /// Whether it is there
+    Ping,
+    /// What it has counted, as JSON
+    Counters,
+    /// Change its speed while a guest runs
+    Profile {
+        /// Name in configs/profiles/, or a path
+        profile: String,
+    },
+}
+
+#[derive(Args)]
+struct ServeOptions {
+    /// Where to listen; a socket that nobody serves any more is replaced
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// Speed: a name in configs/profiles/, or a path
+    #[arg(
+        long,
+        value_name = "NAME|PATH",
+        env = "HIPRI_PROFILE",
+        default_value = "high-iops"
+    )]
+    profile: String,
+    /// Controller and namespaces: a name in configs/devices/, or a path
+    #[arg(
+        long,
+        value_name = "NAME|PATH",
+        env = "HIPRI_DEVICE",
+        default_value = "default"
+    )]
+    device: String,
+    /// Seed of the service times: the same seed gives the same times
+    #[arg(long, value_name = "N", env = "HIPRI_SEED", default_value_t = 1)]
+    seed: u64,
+    /// Keep the poller on this core
+    #[arg(long, value_name = "N")]
+    cpu: Option<usize>,
+    /// Answer questions on a socket at PATH
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// After how long without work the poller sleeps: 500us, 2ms, 1s or never
+    #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = parse_idle)]
+    idle_sleep: IdleSleep,
+    /// How the guest's doorbells reach the device
+    #[arg(long, value_enum, default_value_t = Doorbells::Auto)]
+    doorbells: Doorbells,
+    /// End after the first guest
+    #[arg(long)]
+    once: bool,
+    /// Write a byte to this file descriptor, a pipe, once a guest can connect
+    #[arg(long, value_name = "N")]
+    ready_fd: Option<u32>,
+    /// End when the parent process, or its thread that started this one, dies
+    #[arg(long)]
+    die_with_parent: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Doorbells {
+    /// The best that the front end can do: shadow
+    Auto,
+    /// Every doorbell write traps
+    Exit,
+    /// Doorbell Buffer Config is offered: I/O queues ring in guest memory
+    Shadow,
+    /// The doorbell page is memory that the poller reads (not with vhost-user)
+    Mapped,
+}
+
+#[derive(Clone, Copy)]
+struct IdleSleep(Option<Duration>);
+
+/// What ends the program early, by whose fault it is.
+enum Failure {
+    Usage(anyhow::Error),
+    Infrastructure(anyhow::Error),
+}
+
+fn usage(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Usage(error.into())
+}
+
+fn infrastructure(error: impl Into<anyhow::Error>) -> Failure {
+    Failure::Infrastructure(error.into())
+}
 
 /// Runs the command line `args` (the program's name first) and returns the process's exit code.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nowhere to print to: the exit code has to do.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    // Somebody else's logger is as good.
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_millis()
+        .format_target(false)
+        .try_init();
+    let result = match cli.command {
+        Command::Serve {
+            transport: Transport::VhostUser(options),
+        } => serve_vhost_user(&options),
+        Command::Control { socket, request } => ask(&socket, request),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => fail(EXIT_USAGE, &error),
+        Err(Failure::Infrastructure(error)) => fail(EXIT_INFRASTRUCTURE, &error),
+    }
+}
+
+fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
+    // The chain in one line.
+    eprintln!("nvme-emulator: {error:#}");
+    ExitCode::from(code)
+}
+
+fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
+    if options.doorbells == Doorbells::Mapped {
+        return Err(usage(anyhow::anyhow!(
+            "--doorbells mapped needs a front end that shares BAR0 with its guest; vhost-user does \
+             not: use shadow or exit"
+        )));
+    }
+    if options.die_with_parent {
+        die_with_parent().map_err(infrastructure)?;
+    }
+    // First, so that a signal that comes while the device is being built is not lost.
+    let stop = stop_on_signals().map_err(infrastructure)?;
+    let function = build(options)?;
+    let poller = Poller::spawn(
+        function,
+        Clock::new(),
+        PollerOptions {
+            cpu: options.cpu,
+            idle_sleep: options.idle_sleep.0,
+        },
+    )
+    .with_context(|| match options.cpu {
+        Some(cpu) => format!("the poller cannot run on core {cpu}"),
+        None => "the poller cannot be started".into(),
+    })
+    .map_err(infrastructure)?;
+
+    let served = serve_until_stopped(options, &poller, &stop);
+    let (function, counters) = poller.end().map_err(infrastructure)?;
+    if served.is_ok() {
+        // Whoever does not want to know has closed it.
+        let _ = writeln!(std::io::stdout(), "{}", Report::of(&function, &counters));
+    }
+    served
+}
+
+fn serve_until_stopped(
+    options: &ServeOptions,
+    poller: &Poller<crate::frontend::vhost_user::PciQueues>,
+    stop: &UnixStream,
+) -> Result<(), Failure> {
+    let server = Server::bind(&options.socket).map_err(infrastructure)?;
+    let _control = options
+        .control
+        .as_ref()
+        .map(|path| {
+            ControlServer::start(path, poller.handle())
+                .with_context(|| format!("{}: cannot listen there", path.display()))
+        })
+        .transpose()
+        .map_err(infrastructure)?;
+    log::info!("listening on {}", options.socket.display());
+    if let Some(fd) = options.ready_fd {
+        tell_ready(fd)
+            .with_context(|| format!("--ready-fd {fd} is no pipe that can be written"))
+            .map_err(usage)?;
+    }
+    server
+        .serve(poller.handle(), stop.as_fd(), options.once)
+        .map_err(infrastructure)
+}
+
+/// Builds the device: configuration, media, timing.
+fn build(options: &ServeOptions) -> Result<NvmeFunction, Failure> {
+    let device = DeviceConfig::load(&options.device).map_err(usage)?;
+    let profile = config::load_profile(&options.profile).map_err(usage)?;
+    let (mut controller, namespaces) = device.open().map_err(usage)?;
+    controller.shadow_doorbells = options.doorbells != Doorbells::Exit;
+    let vectors = controller.vectors;
+    let engine =
+        Engine::new(controller, namespaces, Model::new(profile, options.seed)).map_err(usage)?;
+    Ok(NvmeFunction::new(engine, &Identity::default(), vectors))
+}
+
+fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure> {
+    let request = match request {
+        ControlRequest::Ping => control::Request::Ping {},
+        ControlRequest::Counters => control::Request::Counters {},
+        ControlRequest::Profile { profile } => control::Request::Profile { profile },
+    };
+    let answer = control::ask(socket, &request)
+        .with_context(|| format!("{}: no device answers there", socket.display()))
+        .map_err(infrastructure)?;
+    println!("{answer}");
+    let done = serde_json::from_str::<serde_json::Value>(&answer)
+        .is_ok_and(|answer| answer["ok"] == serde_json::Value::Bool(true));
+    if done {
+        Ok(())
+    } else {
+        Err(usage(anyhow::anyhow!("the device has refused that")))
+    }
+}
+
+/// A stream that becomes readable when somebody wants the program to end.
+fn stop_on_signals() -> std::io::Result<UnixStream> {
+    let (stop, sender) = UnixStream::pair()?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
+    }
+    Ok(stop)
+}
+
+fn die_with_parent() -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    // It may have died just before: then init is the parent.
+    let parent = rustix::process::getppid();
+    anyhow::ensure!(
+        parent.is_some_and(|pid| pid != rustix::process::Pid::INIT),
+        "the parent process is gone already"
+    );
+    Ok(())
+}
+
+/// The descriptor was inherited; opening it through /proc takes no ownership that is not ours.
+fn tell_ready(fd: u32) -> std::io::Result<()> {
+    let mut pipe = std::fs::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/self/fd/{fd}"))?;
+    pipe.write_all(b"\n")
+}
+
+fn parse_idle(text: &str) -> Result<IdleSleep, String> {
+    if text == "never" {
+        return Ok(IdleSleep(None));
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        _ => return Err("write a whole number with us, ms or s, or never".into()),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .map(|nanos| IdleSleep(Some(Duration::from_nanos(nanos))))
+        .ok_or_else(|| "write a whole number with us, ms or s, or never".into())
 }

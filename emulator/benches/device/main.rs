@@ -4,19 +4,22 @@
 //! same machine does at best in the same run: a cache line's round trip between the two cores, and
 //! 4 KiB copies out of a large area.
 //!
-//! `cargo bench -p emulator` (quiet machine, two cores or more).
+//! criterion's figures are over all of the time. Those beside the references, and the references
+//! themselves, are of the quietest tenth of many short windows, so that whatever else runs on the
+//! machine disturbs both as little as it can.
+//!
+//! `cargo bench -p emulator` (two cores or more).
 
 mod reference;
 mod rig;
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use emulator::controller::BlockSize;
 use emulator::media::Backing;
 
-use reference::Reference;
+use reference::{Reference, WINDOW, Windows};
 use rig::{Access, Rig};
 
 /// Size of the namespaces and of the area that the reference copies from, in bytes: far more than
@@ -114,20 +117,20 @@ fn commands(
     reference: &Reference,
     case: &Case,
 ) -> Option<String> {
-    let samples = RefCell::new(Vec::new());
+    let mut windows = Windows::default();
     let mut group = criterion.benchmark_group("commands");
     group.throughput(Throughput::Elements(1));
     group.bench_function(BenchmarkId::from_parameter(case.name), |bencher| {
         let mut rig = Rig::new(&case.backing, AREA, BlockSize::B512, DEPTH);
-        rig.fill(case.access);
+        rig.fill();
         bencher.iter_custom(|commands| {
-            let spent = rig.run(cores, case.access, DEPTH, commands);
-            samples.borrow_mut().push(per_command(spent, commands));
-            spent
+            at_least_some_windows(commands, |commands| {
+                rig.run(cores, case.access, DEPTH, commands, &mut windows)
+            })
         });
     });
     group.finish();
-    let nanos = median(samples.into_inner())?;
+    let nanos = windows.nanos_each()?;
     let rate = 1e9 / nanos;
     let beside = match case.beside {
         Beside::Commands(wanted) => format!("{:.2} of {:.1} M/s", rate / wanted, wanted / 1e6),
@@ -152,32 +155,30 @@ fn latency(
     name: &str,
     backing: &Backing,
 ) -> Option<String> {
-    let samples = RefCell::new(Vec::new());
+    let mut windows = Windows::default();
     let access = Access::read(512);
     let mut group = criterion.benchmark_group("doorbell to completion");
     group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
         let mut rig = Rig::new(backing, AREA, BlockSize::B512, 1);
-        rig.fill(access);
+        rig.fill();
         bencher.iter_custom(|commands| {
-            let spent = rig.run(cores, access, 1, commands);
-            samples.borrow_mut().push(per_command(spent, commands));
-            spent
+            at_least_some_windows(commands, |commands| {
+                rig.run(cores, access, 1, commands, &mut windows)
+            })
         });
     });
     group.finish();
-    let nanos = median(samples.into_inner())?;
+    let nanos = windows.nanos_each()?;
     Some(format!(
         "{name:<16} depth 1: {nanos:.0} ns from doorbell to completion, {:.2} round trips",
         nanos / reference.round_trip_nanos
     ))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn per_command(spent: Duration, commands: u64) -> f64 {
-    spent.as_secs_f64() * 1e9 / commands as f64
-}
-
-fn median(mut samples: Vec<f64>) -> Option<f64> {
-    samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied()
+/// Runs `commands` commands or more, so that there are windows even where criterion asks for few,
+/// and gives the time that `commands` of them took.
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn at_least_some_windows(commands: u64, run: impl FnOnce(u64) -> Duration) -> Duration {
+    let enough = commands.max(4 * WINDOW);
+    run(enough).mul_f64(commands as f64 / enough as f64)
 }

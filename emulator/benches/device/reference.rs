@@ -4,13 +4,33 @@
 use std::fmt;
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use emulator::dma::AnonymousMemory;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// How often each reference is taken; the best counts, because it is what the machine can do.
-const ROUNDS: usize = 7;
+/// Events in a window: shorter than a scheduler's time slice.
+pub const WINDOW: u64 = 1024;
+
+/// How long many windows of [`WINDOW`] events took.
+#[derive(Default)]
+pub struct Windows(Vec<Duration>);
+
+impl Windows {
+    /// Ends a window that began at `start`.
+    #[inline]
+    pub fn end(&mut self, start: Instant) {
+        self.0.push(start.elapsed());
+    }
+
+    /// Nanoseconds for each event in the quietest tenth of the windows.
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub fn nanos_each(&mut self) -> Option<f64> {
+        self.0.sort_unstable();
+        let window = self.0.get(self.0.len() / 10)?;
+        Some(window.as_secs_f64() * 1e9 / WINDOW as f64)
+    }
+}
 
 /// Figures that need no device.
 pub struct Reference {
@@ -24,11 +44,11 @@ impl Reference {
     /// Measures both; copies are out of `area` bytes.
     pub fn measure(cores: (usize, usize), area: u64) -> Self {
         pin(cores.1);
-        let copy_nanos = best(|| copies(area));
-        let round_trip_nanos = best(|| round_trips(cores));
+        let copy_nanos = copies(area).nanos_each();
+        let round_trip_nanos = round_trips(cores).nanos_each();
         Self {
-            round_trip_nanos,
-            copy_nanos,
+            round_trip_nanos: round_trip_nanos.expect("windows"),
+            copy_nanos: copy_nanos.expect("windows"),
         }
     }
 
@@ -47,10 +67,6 @@ impl fmt::Display for Reference {
             self.copies_per_second() / 1e6
         )
     }
-}
-
-fn best(mut measure: impl FnMut() -> f64) -> f64 {
-    (0..ROUNDS).map(|_| measure()).fold(f64::MAX, f64::min)
 }
 
 /// Two cores that this process may use: the driver's and the poller's.
@@ -77,37 +93,39 @@ pub fn pin(core: usize) {
 #[repr(align(128))]
 struct Line(AtomicU64);
 
-fn round_trips(cores: (usize, usize)) -> f64 {
-    const TRIPS: u64 = 200_000;
+fn round_trips(cores: (usize, usize)) -> Windows {
+    const WINDOWS: u64 = 500;
     let (there, back) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
     let wait = |line: &Line, value| {
         while line.0.load(Ordering::Acquire) != value {
             spin_loop();
         }
     };
+    let mut windows = Windows::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             pin(cores.1);
-            for trip in 1..=TRIPS {
+            for trip in 1..=WINDOWS * WINDOW {
                 wait(&there, trip);
                 back.0.store(trip, Ordering::Release);
             }
         });
         pin(cores.0);
         let mut start = Instant::now();
-        for trip in 1..=TRIPS {
-            if trip == TRIPS / 2 {
-                start = Instant::now();
-            }
+        for trip in 1..=WINDOWS * WINDOW {
             there.0.store(trip, Ordering::Release);
             wait(&back, trip);
+            if trip % WINDOW == 0 {
+                windows.end(start);
+                start = Instant::now();
+            }
         }
-        nanos_each(start, TRIPS / 2)
-    })
+    });
+    windows
 }
 
-fn copies(area: u64) -> f64 {
-    const COPIES: u64 = 300_000;
+fn copies(area: u64) -> Windows {
+    const WINDOWS: u64 = 1000;
     const PAGE: usize = 4096;
     let bytes = usize::try_from(area).expect("the area fits the address space");
     let large = AnonymousMemory::new(bytes).expect("room for the area");
@@ -117,20 +135,19 @@ fn copies(area: u64) -> f64 {
         page.copy_from(&[1_u8; 8]);
     }
     let mut random = Random::new(1);
-    let start = Instant::now();
-    for _ in 0..COPIES {
-        let page = random.below(area / PAGE as u64) * PAGE as u64;
-        let page = usize::try_from(page).expect("inside");
-        let from = large.slice(page, PAGE).expect("inside");
-        let to = hot.slice(0, PAGE).expect("inside");
-        black_box(&from).copy_to_volatile_slice(to);
+    let mut windows = Windows::default();
+    for _ in 0..WINDOWS {
+        let start = Instant::now();
+        for _ in 0..WINDOW {
+            let page = random.below(area / PAGE as u64) * PAGE as u64;
+            let page = usize::try_from(page).expect("inside");
+            let from = large.slice(page, PAGE).expect("inside");
+            let to = hot.slice(0, PAGE).expect("inside");
+            black_box(&from).copy_to_volatile_slice(to);
+        }
+        windows.end(start);
     }
-    nanos_each(start, COPIES)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn nanos_each(start: Instant, count: u64) -> f64 {
-    start.elapsed().as_secs_f64() * 1e9 / count as f64
+    windows
 }
 
 /// A cheap generator (xorshift), so that choosing a place costs next to nothing.

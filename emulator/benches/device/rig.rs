@@ -15,7 +15,7 @@ use emulator::timing::{Model, Profile};
 use vm_memory::{VolatileMemory, VolatileSlice};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::reference::{Random, pin};
+use crate::reference::{Random, WINDOW, Windows, pin};
 
 /// Where guest RAM begins, and the places in it.
 const RAM: u64 = 0x1000_0000;
@@ -99,7 +99,7 @@ impl Rig {
             media,
             block_size: block,
         };
-        let profile = Profile::parse("", "bench").expect("the floor profile");
+        let profile = Profile::load("floor").expect("the floor profile");
         let engine =
             Engine::new(config, vec![namespace], Model::new(profile, 1)).expect("a device");
         let clock = quanta::Clock::new();
@@ -121,11 +121,9 @@ impl Rig {
         rig
     }
 
-    /// Touches all of the namespace when `access` reads it: what was never written costs less.
-    pub fn fill(&mut self, access: Access) {
-        if access.opcode != NvmOpcode::READ {
-            return;
-        }
+    /// Writes all of the namespace: the host gives memory only to what was written, and that takes
+    /// its time.
+    pub fn fill(&mut self) {
         let bytes = 128 << 10;
         let list = BUFFERS - 0x1000;
         for entry in 0..31 {
@@ -160,13 +158,14 @@ impl Rig {
     }
 
     /// Runs `commands` commands, `depth` at a time, and gives the time from the first doorbell to
-    /// the last completion.
+    /// the last completion; `windows` gets that of every [`WINDOW`] commands.
     pub fn run(
         &mut self,
         cores: (usize, usize),
         access: Access,
         depth: u32,
         commands: u64,
+        windows: &mut Windows,
     ) -> Duration {
         let Self {
             ram,
@@ -210,7 +209,7 @@ impl Rig {
                 spin_loop();
             }
             let start = Instant::now();
-            driver.run(commands);
+            driver.run(commands, windows);
             let spent = start.elapsed();
             stop.store(true, Ordering::Relaxed);
             spent
@@ -364,9 +363,15 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn run(&mut self, commands: u64) {
+    fn run(&mut self, commands: u64, windows: &mut Windows) {
         let (mut submitted, mut completed) = (0, 0);
+        let (mut start, mut window_end) = (Instant::now(), WINDOW);
         while completed < commands {
+            if completed >= window_end {
+                windows.end(start);
+                start = Instant::now();
+                window_end += WINDOW;
+            }
             let in_flight = submitted - completed;
             let room = u64::from(self.depth) - in_flight;
             let batch = room.min(commands - submitted);

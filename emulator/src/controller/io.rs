@@ -148,6 +148,21 @@ impl IoUnit {
         result.unwrap_or_else(IoOutcome::failed)
     }
 
+    /// `sqe` will be executed next: fetches what a read of it will copy. Only a hint, so nothing is
+    /// judged here.
+    #[inline]
+    pub fn prefetch(&self, sqe: &SubmissionQueueEntry) {
+        if NvmOpcode(sqe.opcode) != NvmOpcode::READ {
+            return;
+        }
+        if let Some(namespace) = self.namespace(sqe.nsid.get()) {
+            let shift = namespace.block_size().shift();
+            let offset = sqe.slba().wrapping_shl(u32::from(shift));
+            let length = sqe.block_count() << shift;
+            namespace.media.prefetch(offset, length as usize);
+        }
+    }
+
     fn read(
         &mut self,
         cx: &IoContext<'_>,

@@ -15,7 +15,7 @@ mod shadow;
 #[cfg(test)]
 mod tests;
 
-pub use host::{AnonymousMemory, fill_zero, read_at, write_at};
+pub use host::{AnonymousMemory, fill_zero, prefetch, read_at, write_at};
 pub use ram::{GuestRam, OutOfRange};
 pub use ring::{CompletionRing, SubmissionRing};
 pub use segments::{Segment, SegmentList};

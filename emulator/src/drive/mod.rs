@@ -1,2 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Who owns the loop: the poller (thread, clock, sleep and wake).
+
+mod clock;
+mod event;
+mod poller;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::BorrowedFd;
+
+pub use clock::Clock;
+pub use event::Event;
+pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions};
+
+use crate::pci::{MsiPort, NvmeFunction};
+use crate::timing::Nanos;
+
+/// A guest's side of the loop: what brings its accesses to the function and messages back.
+pub trait FrontEnd: MsiPort + Send + 'static {
+    /// What ends a guest's session.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Hands accesses that wait to `function`, a bounded number. Returns whether there were any.
+    ///
+    /// # Errors
+    /// The guest broke the protocol.
+    fn serve(&mut self, now: Nanos, function: &mut NvmeFunction) -> Result<bool, Self::Error>;
+
+    /// A turn is over: signals what has been put in the guest's way since the last one, once.
+    ///
+    /// # Errors
+    /// As [`FrontEnd::serve`].
+    fn flush(&mut self) -> Result<(), Self::Error>;
+
+    /// Asks the guest to notify, then looks once more. Returns false when work has arrived
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`FrontEnd::serve`].
+    fn prepare_sleep(&mut self) -> Result<bool, Self::Error>;
+
+    /// Tells the guest that its notifications are not needed. Also called when a session begins.
+    ///
+    /// # Errors
+    /// As [`FrontEnd::serve`].
+    fn resume_polling(&mut self) -> Result<(), Self::Error>;
+
+    /// What becomes readable when the guest notifies.
+    fn notifiers(&self) -> Vec<BorrowedFd<'_>>;
+
+    /// Takes notifications back, without blocking.
+    fn clear_notifications(&mut self);
+}

@@ -43,7 +43,7 @@ impl Engine {
                 counters.sq_doorbell_traps += 1;
             }
         }
-        self.idle = false;
+        self.quiet = false;
         let queues = &mut self.controller.queues;
         if queues.shadow().is_some() && qid != 0 {
             // The shadow holds the value; this write only says "look".
@@ -67,7 +67,7 @@ impl Engine {
 
     fn event(&mut self, event: AsyncEvent) {
         self.controller.events.raise(event);
-        self.idle = false;
+        self.quiet = false;
     }
 
     /// Looks at the shadow tail of a submission queue. Returns whether it moved.

@@ -43,7 +43,8 @@ pub struct Engine {
     /// Position in the list of active queues from which the next sweep starts.
     first_queue: usize,
     polling: bool,
-    idle: bool,
+    /// Nothing is to be done before the next completion is due or the guest does something.
+    quiet: bool,
 }
 
 impl Engine {
@@ -68,7 +69,7 @@ impl Engine {
             ready: Vec::with_capacity(sweep::LARGEST_BURST as usize),
             first_queue: 0,
             polling: true,
-            idle: true,
+            quiet: true,
         })
     }
 
@@ -90,13 +91,13 @@ impl Engine {
     /// Sets the composite temperature in kelvins. Beyond a threshold the host is warned.
     pub fn set_temperature(&mut self, kelvins: u16) {
         self.controller.set_temperature(kelvins);
-        self.idle = false;
+        self.quiet = false;
     }
 
     /// Tells the host, if it asked for such notices, that a namespace's attributes changed.
     pub fn namespace_changed(&mut self, nsid: u32) {
         self.controller.namespace_changed(nsid);
-        self.idle = false;
+        self.quiet = false;
     }
 
     /// How the device was set up.
@@ -155,7 +156,7 @@ impl Engine {
 
     fn write_dword(&mut self, now: Nanos, offset: u64, value: u32) {
         let io_queues = self.controller.queues.has_io_queues();
-        self.idle = false;
+        self.quiet = false;
         match self.controller.registers.write(offset, value, io_queues) {
             RegisterEffect::None => {}
             RegisterEffect::Enable => {
@@ -218,7 +219,7 @@ impl Engine {
         let deadline = self.raise_interrupts(now, interrupts);
         let outstanding = self.due.len() > 0 || !self.flushes.is_empty();
         self.controller.health.tick(now, outstanding);
-        self.idle = !worked && !more && !outstanding && deadline.is_none();
+        self.quiet = !worked && !more && self.flushes.is_empty() && deadline.is_none();
         if more {
             return Some(now);
         }
@@ -231,13 +232,14 @@ impl Engine {
     /// Whether the last step found nothing to do and nothing is under way, so that only the guest
     /// can cause work.
     pub fn is_idle(&self) -> bool {
-        self.idle
+        self.quiet && self.due.len() == 0
     }
 
     /// Publishes the real event indices so that the guest's next doorbell traps, and looks once
     /// more. Returns false, with polling resumed, when work had arrived meanwhile or is under way.
+    /// Completions that only wait for their time are no work until then.
     pub fn prepare_sleep(&mut self) -> bool {
-        if !self.idle {
+        if !self.quiet {
             return false;
         }
         self.polling = false;

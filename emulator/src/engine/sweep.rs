@@ -67,23 +67,43 @@ impl Engine {
         if cq.free() < wanted || cq.used() > cq.size() / 2 {
             self.poll_head(cqid);
         }
-        let mut left = burst;
-        while left > 0
-            && let Some(fetched) = self.fetch(qid)
-        {
-            swept.executed = true;
-            left -= 1;
-            if qid == 0 {
-                self.execute_admin(&fetched.sqe, now);
-            } else {
-                self.execute_io(qid, &fetched, now);
-            }
+        if qid == 0 {
+            swept.executed |= self.serve_admin(burst, now);
+        } else {
+            swept.executed |= self.serve_io(qid, burst, now);
         }
         self.post_ready(now);
         let queues = &mut self.controller.queues;
         swept.more |= queues
             .pair_mut(qid)
             .is_some_and(|(sq, cq)| sq.pending() > 0 && cq.free() > 0);
+    }
+
+    fn serve_admin(&mut self, burst: u32, now: Nanos) -> bool {
+        let mut left = burst;
+        while left > 0
+            && let Some(fetched) = self.fetch(0)
+        {
+            left -= 1;
+            self.execute_admin(&fetched.sqe, now);
+        }
+        left < burst
+    }
+
+    /// Each command is fetched before its predecessor executes, so that the data of a read are on
+    /// their way from memory meanwhile.
+    fn serve_io(&mut self, qid: u16, burst: u32, now: Nanos) -> bool {
+        let mut left = burst;
+        let mut next = self.fetch(qid);
+        while let Some(fetched) = next {
+            left -= 1;
+            next = if left > 0 { self.fetch(qid) } else { None };
+            if let Some(coming) = &next {
+                self.controller.io.prefetch(&coming.sqe);
+            }
+            self.execute_io(qid, &fetched, now);
+        }
+        left < burst
     }
 
     /// Takes the next command of a queue, with a slot for its completion.

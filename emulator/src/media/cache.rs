@@ -237,6 +237,10 @@ impl<M: Media> Media for Cached<M> {
         Ok(())
     }
 
+    fn prefetch(&self, offset: u64, length: usize) {
+        self.medium.prefetch(offset, length);
+    }
+
     fn write(&mut self, offset: u64, from: &VolatileSlice<'_>) -> Result<(), MediaError> {
         if !self.on {
             return self.write_through(offset, from);

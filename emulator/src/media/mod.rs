@@ -69,6 +69,11 @@ pub trait Media: Send {
     /// [`MediaError::Read`].
     fn read(&mut self, offset: u64, into: &VolatileSlice<'_>) -> Result<(), MediaError>;
 
+    /// Data at `offset` will be read soon: a medium in memory may fetch it into the cache while
+    /// something else is going on. Only a hint, which costs nearly nothing; ranges beyond the end
+    /// are ignored.
+    fn prefetch(&self, _offset: u64, _length: usize) {}
+
     /// Copies `from` to `offset`. It may stay in the volatile write cache until a flush, when the
     /// medium has one and it is on.
     ///

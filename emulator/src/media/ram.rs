@@ -7,11 +7,15 @@ use std::io;
 use vm_memory::VolatileSlice;
 
 use super::{FlushStart, FlushTicket, Media, MediaError, PowerCut};
-use crate::dma::{AnonymousMemory, fill_zero};
+use crate::dma::{AnonymousMemory, fill_zero, prefetch};
 
 /// From this many bytes on, zeroes are written by giving the memory back: cheaper than filling it,
 /// and a system call does not count any more.
 const DISCARD_FROM: usize = 1 << 20;
+
+/// How many bytes are fetched ahead: the first lines of a transfer, from which the processor sees
+/// by itself where it goes on.
+const PREFETCH: usize = 1024;
 
 /// Data in memory.
 pub(super) struct RamMedia {
@@ -48,6 +52,13 @@ impl Media for RamMedia {
             .ok_or_else(|| MediaError::Read(beyond_end()))?;
         data.copy_to_volatile_slice(*into);
         Ok(())
+    }
+
+    #[inline]
+    fn prefetch(&self, offset: u64, length: usize) {
+        if let Some(data) = self.slice(offset, length.min(PREFETCH)) {
+            prefetch(&data);
+        }
     }
 
     fn write(&mut self, offset: u64, from: &VolatileSlice<'_>) -> Result<(), MediaError> {

@@ -174,11 +174,12 @@ mod tests {
     #[test]
     fn bucket_of_every_power_of_two_is_ordered_and_in_range() {
         let mut last = 0;
-        for power in 0..64 {
+        // From 4 on, the neighbours of one power are not beyond those of the next.
+        for power in 2..64 {
             for value in [(1u64 << power) - 1, 1 << power, (1 << power) + 1] {
                 let bucket = bucket_of(value);
                 assert!(bucket < BUCKETS);
-                assert!(bucket >= last || power == 0, "value {value}");
+                assert!(bucket >= last, "value {value}");
                 last = last.max(bucket);
             }
         }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Serves the control socket, on threads of its own.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::protocol::{Answer, Report, Request};
+use crate::config;
+use crate::drive::{FrontEnd, PollerHandle};
+
+/// The longest line that anybody has reason to send.
+const MAX_LINE: u64 = 8192;
+/// How many may be connected at a time.
+const MAX_CLIENTS: usize = 16;
+/// How long a client may take to accept an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A control socket; removed when dropped.
+pub struct ControlServer {
+    path: PathBuf,
+}
+
+impl ControlServer {
+    /// Listens at `path`, which must not exist, or be a socket that nobody serves any more.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn start<F: FrontEnd>(path: &Path, poller: &PollerHandle<F>) -> io::Result<Self> {
+        if UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        let poller = poller.clone();
+        std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || accept(&listener, &poller))?;
+        Ok(Self { path: path.into() })
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        // Gone already is as good. The threads end with the process.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Sends one request and returns the answer's line.
+///
+/// # Errors
+/// When nobody serves the socket, or the answer does not come.
+pub fn ask(path: &Path, request: &Request) -> io::Result<String> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    (&stream).write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer)?;
+    Ok(answer.trim_end().into())
+}
+
+fn accept<F: FrontEnd>(listener: &UnixListener, poller: &PollerHandle<F>) {
+    let clients = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else {
+            // Out of descriptors, most likely: they may come back.
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let guard = ClientGuard::enter(&clients);
+        let poller = poller.clone();
+        let spawned = std::thread::Builder::new()
+            .name("control-client".into())
+            .spawn(move || {
+                if guard.within_limit {
+                    // A client that leaves, or sends too much, is nobody's concern.
+                    let _ = converse(&stream, &poller);
+                }
+            });
+        if let Err(error) = spawned {
+            log::warn!("a control client was turned away: {error}");
+        }
+    }
+}
+
+/// Counts a client for as long as it lives.
+struct ClientGuard {
+    clients: Arc<AtomicUsize>,
+    within_limit: bool,
+}
+
+impl ClientGuard {
+    fn enter(clients: &Arc<AtomicUsize>) -> Self {
+        let before = clients.fetch_add(1, Ordering::Relaxed);
+        Self {
+            clients: Arc::clone(clients),
+            within_limit: before < MAX_CLIENTS,
+        }
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        self.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn converse<F: FrontEnd>(stream: &UnixStream, poller: &PollerHandle<F>) -> io::Result<()> {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = Vec::new();
+        let got = reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)?;
+        if got == 0 {
+            return Ok(());
+        }
+        let complete = line.ends_with(b"\n");
+        let answer = match serde_json::from_slice(&line) {
+            Ok(request) => answer(request, poller),
+            Err(error) => Answer::refused(format!("no request: {error}")),
+        };
+        let mut text = serde_json::to_string(&answer)?;
+        text.push('\n');
+        (&*stream).write_all(text.as_bytes())?;
+        if !complete {
+            // Too long, or the last line: what follows is no beginning of a request.
+            return Ok(());
+        }
+    }
+}
+
+fn answer<F: FrontEnd>(request: Request, poller: &PollerHandle<F>) -> Answer {
+    match request {
+        Request::Ping {} => match poller.with_function(|_, _| ()) {
+            Ok(()) => Answer::done(),
+            Err(gone) => Answer::refused(gone),
+        },
+        Request::Counters {} => match poller.with_function(|f, counters| Report::of(f, counters)) {
+            Ok(report) => Answer {
+                report: Some(report),
+                ..Answer::done()
+            },
+            Err(gone) => Answer::refused(gone),
+        },
+        Request::Profile { profile } => match config::load_profile(&profile) {
+            Err(error) => Answer::refused(error),
+            Ok(profile) => {
+                let name = profile.name().to_owned();
+                match poller.with_function(move |f, _| f.engine_mut().set_profile(profile)) {
+                    Ok(()) => Answer {
+                        profile: Some(name),
+                        ..Answer::done()
+                    },
+                    Err(gone) => Answer::refused(gone),
+                }
+            }
+        },
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{ControlServer, Request, ask};
+use crate::drive::{Clock, Poller, PollerOptions};
+use crate::frontend::vhost_user::PciQueues;
+use crate::pci::tests::function;
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    socket: PathBuf,
+    poller: Poller<PciQueues>,
+    _control: ControlServer,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("control");
+        let options = PollerOptions {
+            cpu: None,
+            idle_sleep: None,
+        };
+        let poller = Poller::spawn(function(), Clock::new(), options).expect("a thread");
+        let control = ControlServer::start(&socket, poller.handle()).expect("a socket");
+        Self {
+            _folder: folder,
+            socket,
+            poller,
+            _control: control,
+        }
+    }
+
+    fn ask(&self, request: &Request) -> serde_json::Value {
+        let line = ask(&self.socket, request).expect("an answer");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    /// Sends any bytes; returns the answers.
+    fn say(&self, bytes: &[u8]) -> Vec<String> {
+        let stream = UnixStream::connect(&self.socket).expect("a server");
+        let patience = Some(Duration::from_secs(10));
+        stream.set_read_timeout(patience).expect("a socket option");
+        (&stream).write_all(bytes).expect("room in the socket");
+        stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("a socket");
+        let lines = BufReader::new(stream).lines();
+        lines.map_while(Result::ok).collect()
+    }
+}
+
+#[test]
+fn ping_is_answered() {
+    assert_eq!(Bench::new().ask(&Request::Ping {})["ok"], true);
+}
+
+#[test]
+fn counters_are_reported() {
+    let answer = Bench::new().ask(&Request::Counters {});
+
+    assert_eq!(answer["ok"], true);
+    assert_eq!(answer["report"]["total"]["polled_commands"], 0);
+    assert!(answer["report"]["poller"]["turns"].is_u64());
+}
+
+#[test]
+fn profile_is_changed_and_named() {
+    let bench = Bench::new();
+    let profile = Request::Profile {
+        profile: "low-latency".into(),
+    };
+
+    assert_eq!(bench.ask(&profile)["profile"], "low-latency");
+    let report = &bench.ask(&Request::Counters {})["report"];
+    assert_eq!(report["profile"], "low-latency");
+}
+
+#[test]
+fn unknown_profile_is_refused_and_the_old_one_stays() {
+    let bench = Bench::new();
+    let profile = Request::Profile {
+        profile: "no-such-profile".into(),
+    };
+
+    let answer = bench.ask(&profile);
+
+    assert_eq!(answer["ok"], false);
+    assert!(
+        answer["error"]
+            .as_str()
+            .is_some_and(|e| e.contains("no-such-profile"))
+    );
+    let report = &bench.ask(&Request::Counters {})["report"];
+    assert_eq!(report["profile"], "floor");
+}
+
+#[test]
+fn several_requests_on_one_connection_are_answered_in_order() {
+    let answers =
+        Bench::new().say(b"{\"command\":\"ping\"}\n{\"command\":\"x\"}\n{\"command\":\"ping\"}\n");
+
+    assert_eq!(answers.len(), 3);
+    assert!(answers[0].contains("\"ok\":true"));
+    assert!(answers[1].contains("\"ok\":false"));
+    assert!(answers[2].contains("\"ok\":true"));
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for nonsense in [
+        &b"\n"[..],
+        b"{\"command\":\"ping\",\"extra\":1}\n",
+        b"[]\n",
+        b"\xFF\xFE\n",
+        b"{\"command\":\"profile\"}\n",
+        &[b'{'; 20_000],
+    ] {
+        let answers = Bench::new().say(nonsense);
+        assert!(answers[0].contains("\"ok\":false"), "{answers:?}");
+    }
+}
+
+#[test]
+fn question_after_the_pollers_end_is_refused() {
+    let Bench {
+        _folder,
+        socket,
+        poller,
+        _control,
+    } = Bench::new();
+    poller.end().expect("no panic");
+
+    let answer = ask(&socket, &Request::Ping {}).expect("an answer");
+
+    assert!(answer.contains("\"ok\":false"), "{answer}");
+}
+
+#[test]
+fn socket_is_removed_at_the_end() {
+    let bench = Bench::new();
+    let socket = bench.socket.clone();
+    assert!(socket.exists());
+
+    drop(bench._control);
+
+    assert!(!socket.exists());
+}

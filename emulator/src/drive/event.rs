@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A flag that a thread can sleep on.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+/// An eventfd used as a flag: readable while it is set.
+pub struct Event(OwnedFd);
+
+impl Event {
+    /// A flag that is not set.
+    ///
+    /// # Errors
+    /// When the host gives no eventfd.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(
+            0,
+            EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC,
+        )?))
+    }
+
+    /// Sets it.
+    pub fn set(&self) {
+        // It fails only when the counter is full, and then the flag is set.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Clears it.
+    pub fn clear(&self) {
+        // It fails only when the flag is not set.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Event {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

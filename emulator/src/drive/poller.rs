@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The poller: a thread that owns the function and never waits while there is something to do.
+//!
+//! Others reach it through a mailbox that it looks at once a turn; that costs it one load of a
+//! cache line that hardly ever changes. After a set idle time it sleeps: it asks the guest to
+//! notify, publishes the real event indices, looks once more, and waits for a notification, for
+//! mail, or for the next completion to come near.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+
+use super::{Clock, Event, FrontEnd};
+use crate::pci::NvmeFunction;
+use crate::timing::Nanos;
+
+/// A turn that begins this long after the one before it was interrupted: the host ran something
+/// else.
+const GAP: Nanos = 500_000;
+/// How long before a completion is due the poller is back from sleep: timer slack and scheduling.
+const WAKE_EARLY: Nanos = 300_000;
+
+/// How the poller behaves.
+#[derive(Clone, Debug)]
+pub struct PollerOptions {
+    /// The core it stays on.
+    pub cpu: Option<usize>,
+    /// After how long without anything to do it sleeps; `None`: never.
+    pub idle_sleep: Option<Duration>,
+}
+
+/// What the poller counts about itself.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PollerCounters {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// How often it slept.
+    pub sleeps: u64,
+    /// How often it was away from its core for more than half a millisecond without having slept.
+    pub clock_gaps: u64,
+    /// The longest of these, in nanoseconds.
+    pub longest_gap_ns: Nanos,
+}
+
+/// The poller's thread has ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the poller has ended")]
+pub struct PollerGone;
+
+type Errand = Box<dyn FnOnce(&mut NvmeFunction, &PollerCounters) + Send>;
+
+enum Order<F> {
+    Run(Errand),
+    Start(F),
+    Stop(SyncSender<Option<F>>),
+    End,
+}
+
+/// What both sides see.
+struct Shared<F: FrontEnd> {
+    mailbox: Mutex<Mailbox<F>>,
+    /// Whether the mailbox holds anything.
+    mail: AtomicBool,
+    /// Wakes the poller.
+    wake: Event,
+    /// Tells others that `Mailbox::failure` has been set.
+    failed: Event,
+}
+
+struct Mailbox<F: FrontEnd> {
+    orders: VecDeque<Order<F>>,
+    failure: Option<F::Error>,
+    closed: bool,
+}
+
+impl<F: FrontEnd> Shared<F> {
+    /// The mailbox. A thread that panicked while holding it left it whole: each use is one step.
+    fn mailbox(&self) -> MutexGuard<'_, Mailbox<F>> {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, order: Order<F>) -> Result<(), PollerGone> {
+        let mut mailbox = self.mailbox();
+        if mailbox.closed {
+            return Err(PollerGone);
+        }
+        mailbox.orders.push_back(order);
+        self.mail.store(true, Ordering::Release);
+        drop(mailbox);
+        self.wake.set();
+        Ok(())
+    }
+}
+
+/// The owner of the poller's thread.
+pub struct Poller<F: FrontEnd> {
+    handle: PollerHandle<F>,
+    thread: JoinHandle<(NvmeFunction, PollerCounters)>,
+}
+
+/// Reaches a poller.
+pub struct PollerHandle<F: FrontEnd> {
+    shared: Arc<Shared<F>>,
+}
+
+impl<F: FrontEnd> Clone for PollerHandle<F> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<F: FrontEnd> Poller<F> {
+    /// Starts the thread. It sleeps until a front end comes.
+    ///
+    /// # Errors
+    /// When the host gives no thread or eventfd, or the core does not exist.
+    pub fn spawn(function: NvmeFunction, clock: Clock, options: PollerOptions) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            mailbox: Mutex::new(Mailbox {
+                orders: VecDeque::new(),
+                failure: None,
+                closed: false,
+            }),
+            mail: AtomicBool::new(false),
+            wake: Event::new()?,
+            failed: Event::new()?,
+        });
+        let (started, start) = sync_channel(1);
+        let turning = Loop::new(Arc::clone(&shared), function, clock, options);
+        let thread = std::thread::Builder::new()
+            .name("poller".into())
+            .spawn(move || turning.run(&started))?;
+        // The thread says whether it could be pinned.
+        start
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other(PollerGone)))?;
+        Ok(Self {
+            handle: PollerHandle { shared },
+            thread,
+        })
+    }
+
+    /// For others to reach the poller.
+    pub fn handle(&self) -> &PollerHandle<F> {
+        &self.handle
+    }
+
+    /// Ends the thread and takes the function back.
+    ///
+    /// # Errors
+    /// [`PollerGone`] when it has panicked.
+    pub fn end(self) -> Result<(NvmeFunction, PollerCounters), PollerGone> {
+        // If the thread is gone already, join tells.
+        let _ = self.handle.shared.send(Order::End);
+        self.thread.join().map_err(|_| PollerGone)
+    }
+}
+
+impl<F: FrontEnd> PollerHandle<F> {
+    /// Runs `errand` between two turns and returns its result. Keep it short: the guest waits.
+    ///
+    /// # Errors
+    /// [`PollerGone`].
+    pub fn with_function<R: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut NvmeFunction, &PollerCounters) -> R + Send + 'static,
+    ) -> Result<R, PollerGone> {
+        let (sender, receiver) = sync_channel(1);
+        self.shared
+            .send(Order::Run(Box::new(move |function, counters| {
+                // Nobody waits any more: nothing to tell.
+                let _ = sender.send(errand(function, counters));
+            })))?;
+        receiver.recv().map_err(|_| PollerGone)
+    }
+
+    /// Begins to serve `front`.
+    ///
+    /// # Errors
+    /// [`PollerGone`].
+    pub fn start(&self, front: F) -> Result<(), PollerGone> {
+        self.shared.mailbox().failure = None;
+        self.shared.failed.clear();
+        self.shared.send(Order::Start(front))
+    }
+
+    /// Stops serving and returns the front end, unless it failed before.
+    ///
+    /// # Errors
+    /// [`PollerGone`].
+    pub fn stop(&self) -> Result<Option<F>, PollerGone> {
+        let (sender, receiver) = sync_channel(1);
+        self.shared.send(Order::Stop(sender))?;
+        receiver.recv().map_err(|_| PollerGone)
+    }
+
+    /// Becomes readable when the front end has failed.
+    pub fn failure_notifier(&self) -> BorrowedFd<'_> {
+        self.shared.failed.as_fd()
+    }
+
+    /// Why the front end failed, once.
+    pub fn take_failure(&self) -> Option<F::Error> {
+        self.shared.failed.clear();
+        self.shared.mailbox().failure.take()
+    }
+}
+
+struct Loop<F: FrontEnd> {
+    shared: Arc<Shared<F>>,
+    function: NvmeFunction,
+    front: Option<F>,
+    clock: Clock,
+    options: PollerOptions,
+    counters: PollerCounters,
+    /// When the current turn began.
+    now: Nanos,
+    /// When the next completion is due, as of the last turn.
+    due: Option<Nanos>,
+    /// Since when nothing has happened.
+    quiet_since: Option<Nanos>,
+    /// Whether there is no second core for the guest.
+    alone: bool,
+}
+
+/// Closes the mailbox when the thread ends, however it does, so that nobody waits for it.
+struct Closing<F: FrontEnd>(Arc<Shared<F>>);
+
+impl<F: FrontEnd> Drop for Closing<F> {
+    fn drop(&mut self) {
+        let mut mailbox = self.0.mailbox();
+        mailbox.closed = true;
+        mailbox.orders.clear();
+        drop(mailbox);
+        self.0.failed.set();
+    }
+}
+
+impl<F: FrontEnd> Loop<F> {
+    fn new(
+        shared: Arc<Shared<F>>,
+        function: NvmeFunction,
+        clock: Clock,
+        options: PollerOptions,
+    ) -> Self {
+        Self {
+            shared,
+            function,
+            front: None,
+            clock,
+            options,
+            counters: PollerCounters::default(),
+            now: 0,
+            due: None,
+            quiet_since: None,
+            alone: std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1),
+        }
+    }
+
+    fn run(mut self, started: &SyncSender<io::Result<()>>) -> (NvmeFunction, PollerCounters) {
+        let _closing = Closing(Arc::clone(&self.shared));
+        let pinned = self.options.cpu.map_or(Ok(()), pin);
+        if pinned.is_ok() {
+            // The other side waits for exactly this.
+            let _ = started.send(pinned);
+            self.run_until_told();
+        } else {
+            let _ = started.send(pinned);
+        }
+        (self.function, self.counters)
+    }
+
+    fn run_until_told(&mut self) {
+        loop {
+            if self.shared.mail.load(Ordering::Acquire) && !self.obey() {
+                break;
+            }
+            if self.front.is_none() {
+                self.wait(None);
+            } else if let Err(error) = self.turn() {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Gives up the front end, and tells why.
+    fn fail(&mut self, error: F::Error) {
+        self.front = None;
+        self.shared.mailbox().failure = Some(error);
+        self.shared.failed.set();
+    }
+
+    /// Carries out what others have ordered. Returns false when it is time to end.
+    fn obey(&mut self) -> bool {
+        loop {
+            let order = {
+                let mut mailbox = self.shared.mailbox();
+                let order = mailbox.orders.pop_front();
+                if order.is_none() {
+                    self.shared.mail.store(false, Ordering::Release);
+                }
+                order
+            };
+            match order {
+                None => break,
+                Some(Order::Run(errand)) => errand(&mut self.function, &self.counters),
+                Some(Order::Start(front)) => {
+                    self.front = Some(front);
+                    self.begin_session();
+                }
+                Some(Order::Stop(sender)) => {
+                    // Nobody waits any more: it is dropped.
+                    let _ = sender.send(self.front.take());
+                }
+                Some(Order::End) => return false,
+            }
+        }
+        // Errands may take a while; that is no gap.
+        self.now = self.now.max(self.clock.now());
+        true
+    }
+
+    fn begin_session(&mut self) {
+        self.due = None;
+        self.quiet_since = None;
+        let result = self.front.as_mut().map(FrontEnd::resume_polling);
+        if let Some(Err(error)) = result {
+            self.fail(error);
+        }
+    }
+
+    /// One turn: the guest's accesses, the engine, one signal; then perhaps sleep.
+    fn turn(&mut self) -> Result<(), F::Error> {
+        self.tick();
+        let Some(front) = &mut self.front else {
+            return Ok(());
+        };
+        let served = front.serve(self.now, &mut self.function)?;
+        let due = self.function.step(self.now, front);
+        front.flush()?;
+
+        let waiting_long =
+            due == self.due && due.is_some_and(|due| due > self.now.saturating_add(2 * WAKE_EARLY));
+        self.due = due;
+        if served || !(waiting_long || self.function.is_idle()) {
+            self.quiet_since = None;
+            return Ok(());
+        }
+        if self.alone {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+        let since = *self.quiet_since.get_or_insert(self.now);
+        match self.options.idle_sleep {
+            Some(idle) if u128::from(self.now - since) >= idle.as_nanos() => self.sleep(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the clock, and notes when the host has run something else in between.
+    fn tick(&mut self) {
+        let now = self.clock.now().max(self.now);
+        let gap = now - self.now;
+        if gap > GAP {
+            self.counters.clock_gaps += 1;
+            self.counters.longest_gap_ns = self.counters.longest_gap_ns.max(gap);
+            // Time that it did not have is no idle time.
+            self.quiet_since = None;
+        }
+        self.counters.turns += 1;
+        self.now = now;
+    }
+
+    /// Sleeps until the guest notifies, mail comes or a completion is near; not at all when work has
+    /// come in the meantime.
+    fn sleep(&mut self) -> Result<(), F::Error> {
+        self.quiet_since = None;
+        let Some(front) = &mut self.front else {
+            return Ok(());
+        };
+        let quiet = front.prepare_sleep()? && self.function.engine_mut().prepare_sleep();
+        if !quiet {
+            return front.resume_polling();
+        }
+        let timeout = self
+            .due
+            .map(|due| due.saturating_sub(self.clock.now().saturating_add(WAKE_EARLY)));
+        self.wait(timeout);
+        self.counters.sleeps += 1;
+        self.function.engine_mut().resume_polling();
+        self.now = self.now.max(self.clock.now());
+        match &mut self.front {
+            Some(front) => {
+                front.clear_notifications();
+                front.resume_polling()
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for mail, a notification, or `timeout` nanoseconds.
+    fn wait(&mut self, timeout: Option<Nanos>) {
+        let mut fds = vec![PollFd::from_borrowed_fd(
+            self.shared.wake.as_fd(),
+            PollFlags::IN,
+        )];
+        if let Some(front) = &self.front {
+            let notifiers = front.notifiers();
+            fds.extend(
+                notifiers
+                    .into_iter()
+                    .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+            );
+        }
+        let timeout = timeout
+            .map(Duration::from_nanos)
+            .and_then(|t| Timespec::try_from(t).ok());
+        // An interrupted or failed wait is a short one: the loop looks at everything again.
+        let _ = poll(&mut fds, timeout.as_ref());
+        self.shared.wake.clear();
+    }
+}
+
+/// Keeps the calling thread on one core.
+fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    if cpu >= rustix::thread::CpuSet::MAX_CPU {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    set.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+use proptest::prelude::*;
+
+use super::function;
+use crate::dma::GuestRam;
+use crate::pci::{Delivery, MSIX_TABLE, MsiMessage, MsiPort, NvmeFunction, Region};
+
+const NOW: u64 = 1000;
+const VS: u64 = 0x08;
+
+struct NoPort;
+
+impl MsiPort for NoPort {
+    fn send(&mut self, _vector: u16, _message: MsiMessage) -> Delivery {
+        Delivery::Sent
+    }
+}
+
+fn attached() -> NvmeFunction {
+    let mut function = function();
+    let ram = GuestRam::anonymous(&[(0, 1 << 20)]).expect("memory for a test");
+    function.attach(ram);
+    function.write(NOW, Region::Config, 4, &[6, 0]);
+    function
+}
+
+fn read<const N: usize>(function: &mut NvmeFunction, offset: u64) -> [u8; N] {
+    let mut data = [0; N];
+    function.read(Region::Bar0, offset, &mut data);
+    data
+}
+
+#[test]
+fn registers_before_memory_space_is_enabled_read_ones() {
+    let mut function = attached();
+    function.write(NOW, Region::Config, 4, &[0, 0]);
+
+    assert_eq!(read(&mut function, VS), [0xFF; 4]);
+}
+
+#[test]
+fn wide_read_is_cut_into_registers() {
+    let mut function = attached();
+
+    let all: [u8; 0x40] = read(&mut function, 0);
+    let version: [u8; 4] = read(&mut function, VS);
+
+    assert_eq!(version, [0, 0, 2, 0]);
+    assert_eq!(all[8..12], version);
+}
+
+#[test]
+fn read_beyond_the_bar_gives_ones() {
+    let mut function = attached();
+
+    assert_eq!(read(&mut function, 0x4000), [0xFF; 4]);
+    assert_eq!(read(&mut function, u64::MAX - 3), [0xFF; 4]);
+}
+
+#[test]
+fn msix_table_is_in_its_page() {
+    let mut function = attached();
+
+    function.write(NOW, Region::Bar0, MSIX_TABLE + 8, &[1, 2, 3, 4]);
+
+    assert_eq!(read(&mut function, MSIX_TABLE + 8), [1, 2, 3, 4]);
+    assert_eq!(read(&mut function, MSIX_TABLE + 12), [1, 0, 0, 0]);
+}
+
+#[test]
+fn function_level_reset_forgets_table_and_command() {
+    let mut function = attached();
+    function.write(NOW, Region::Bar0, MSIX_TABLE + 8, &[1, 2, 3, 4]);
+
+    function.write(NOW, Region::Config, 0x68, &0x8000_u16.to_le_bytes());
+
+    assert_eq!(read(&mut function, VS), [0xFF; 4]);
+    function.write(NOW, Region::Config, 4, &[6, 0]);
+    assert_eq!(read(&mut function, MSIX_TABLE + 8), [0; 4]);
+}
+
+#[test]
+fn regions_are_vfios() {
+    assert_eq!(Region::from_vfio_index(0), Some(Region::Bar0));
+    assert_eq!(Region::from_vfio_index(7), Some(Region::Config));
+    assert_eq!(Region::from_vfio_index(1), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_access_is_safe(
+        accesses in prop::collection::vec(
+            (any::<bool>(), any::<bool>(), prop_oneof![0..0x5000_u64, any::<u64>()],
+             0_usize..40, any::<u8>()),
+            0..60,
+        ),
+    ) {
+        let mut function = attached();
+        let mut now = NOW;
+        for (write, config, offset, length, value) in accesses {
+            let region = if config { Region::Config } else { Region::Bar0 };
+            let mut data = vec![value; length];
+            now += 100;
+            if write {
+                function.write(now, region, offset, &data);
+            } else {
+                function.read(region, offset, &mut data);
+            }
+            function.step(now, &mut NoPort);
+        }
+        function.detach();
+    }
+}

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Polled I/O to files, in a directory on a device that can poll. */
+#include <limits.h>
+#include <sys/stat.h>
+
+#include "tests.h"
+
+#define FILE_LEN	(16UL << 20)
+#define NR_BLOCKS	(FILE_LEN / BLOCK)
+#define MANY		256U
+/* No system call may take longer than this, in seconds. */
+#define STALL		1.0
+
+static int open_file(const char *name, int flags)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	flags |= O_RDWR | O_DIRECT;
+	if (flags & O_CREAT)
+		unlink(path);
+	fd = open(path, flags, 0600);
+	if (fd < 0) {
+		printf("# cannot open %s: %s\n", path, strerror(errno));
+		fflush(stdout);
+		_exit(FAIL);
+	}
+	return fd;
+}
+
+/* What block @nr of a file holds after it was written for the @round-th time. */
+static void stamp(void *buf, size_t len, unsigned long nr, unsigned int round)
+{
+	uint64_t *words = buf;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(*words); i++)
+		words[i] = (uint64_t)nr << 32 ^ (uint64_t)round << 16 ^ i;
+}
+
+static bool has_stamp(const void *buf, size_t len, unsigned long nr,
+		      unsigned int round)
+{
+	static uint64_t want[SPLIT_LEN / 8];
+
+	stamp(want, len, nr, round);
+	return !memcmp(buf, want, len);
+}
+
+/* A file whose blocks are allocated, written and on the device. */
+static int prepared_file(const char *name)
+{
+	int fd = open_file(name, O_CREAT);
+	char *buf = pages(1 << 20);
+	size_t at, i;
+
+	for (at = 0; at < FILE_LEN; at += 1 << 20) {
+		for (i = 0; i < 1 << 20; i += BLOCK)
+			stamp(buf + i, BLOCK, (at + i) / BLOCK, 0);
+		if (pwrite(fd, buf, 1 << 20, (off_t)at) != 1 << 20) {
+			printf("# cannot write: %s\n", strerror(errno));
+			fflush(stdout);
+			_exit(FAIL);
+		}
+	}
+	fsync(fd);
+	return fd;
+}
+
+/* A stream of requests of one kind, as deep as possible. */
+struct stream {
+	int fd;
+	int op;
+	size_t len;
+	unsigned int depth;	/* nr_events of the context */
+	unsigned int total;	/* requests */
+	unsigned int round;	/* stamp to write, or to expect */
+	bool fixed;		/* mapped iocbs and buffers */
+	/* which place the nth request goes to, in units of len */
+	unsigned long (*place)(unsigned long n);
+};
+
+static unsigned long in_order(unsigned long n)
+{
+	return n;
+}
+
+static unsigned long scattered(unsigned long n)
+{
+	return n * 1237 % NR_BLOCKS;
+}
+
+static int run_stream(const struct stream *s)
+{
+	struct iocb *iocbs = pages(s->depth * sizeof(*iocbs));
+	unsigned int submitted = 0, done = 0, free_slots[MANY], nr_free = 0, i;
+	char *bufs = pages(s->depth * s->len);
+	struct io_event events[MANY];
+	aio_context_t ctx = 0;
+
+	for (i = 0; i < s->depth; i++) {
+		prep_hipri(&iocbs[i], s->op, s->fd, bufs + i * s->len, s->len,
+			   0);
+		free_slots[nr_free++] = i;
+	}
+	CHECK_EQ(sys_io_setup2(s->depth, IOPOLL |
+			       (s->fixed ? USERIOCB | FIXEDBUFS : 0), iocbs,
+			       NULL, NULL, &ctx), 0);
+
+	while (done < s->total) {
+		unsigned int nr = nr_free;
+		struct iocb *ptrs[MANY];
+		double start;
+		long ret;
+
+		if (nr > s->total - submitted)
+			nr = s->total - submitted;
+		for (i = 0; i < nr; i++) {
+			unsigned int k = free_slots[nr_free - 1 - i];
+			unsigned long place = s->place(submitted + i);
+
+			iocbs[k].aio_offset = (off_t)(place * s->len);
+			iocbs[k].aio_data = (uint64_t)place << 32 | k;
+			if (s->op == IOCB_CMD_PWRITE)
+				stamp(bufs + k * s->len, s->len, place,
+				      s->round);
+			ptrs[i] = s->fixed ? slot(k) : &iocbs[k];
+		}
+
+		start = now();
+		ret = sys_io_submit(ctx, nr, ptrs);
+		CHECK(now() - start < STALL, "submit took %.3f s",
+		      now() - start);
+		CHECK(ret >= 0 || ret == -EAGAIN, "submit: %s",
+		      strerror((int)-ret));
+		if (ret > 0) {
+			nr_free -= (unsigned int)ret;
+			submitted += (unsigned int)ret;
+		}
+
+		start = now();
+		ret = sys_io_getevents(ctx, 1, s->depth, events, NULL);
+		CHECK(now() - start < STALL, "reap took %.3f s", now() - start);
+		CHECK(ret > 0 || submitted == done, "reap: %ld", ret);
+		while (ret-- > 0) {
+			unsigned int k = (unsigned int)events[ret].data;
+			unsigned long place = events[ret].data >> 32;
+
+			CHECK_EQ(events[ret].res, (long)s->len);
+			CHECK(s->op != IOCB_CMD_PREAD ||
+			      has_stamp(bufs + k * s->len, s->len, place,
+					s->round),
+			      "wrong data at %lu", place);
+			free_slots[nr_free++] = k;
+			done++;
+		}
+	}
+	CHECK_EQ(sys_io_destroy(ctx), 0);
+	munmap(bufs, s->depth * s->len);
+	return PASS;
+}
+
+static int overwrite_and_read(unsigned int depth, bool fixed)
+{
+	struct stream s = { .fd = prepared_file("data"), .len = BLOCK,
+			    .depth = depth, .total = NR_BLOCKS,
+			    .place = scattered, .fixed = fixed };
+
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PWRITE;
+	s.round = 1;
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	return PASS;
+}
+
+static int file_overwrite_and_read(void)
+{
+	return overwrite_and_read(16, false);
+}
+
+static int file_overwrite_and_read_fixed(void)
+{
+	return overwrite_and_read(16, true);
+}
+
+/* Many more in flight than a queue of 32 has tags for. */
+static int file_overwrite_and_read_deep(void)
+{
+	return overwrite_and_read(MANY, true);
+}
+
+/*
+ * The same on a file of an earlier run, so that after a fresh mount nothing of
+ * it is in memory: extents have to be read while the queue is full.
+ */
+static int file_deep_after_mount(void)
+{
+	struct stream s = { .len = BLOCK, .depth = MANY, .total = NR_BLOCKS,
+			    .place = scattered, .fixed = true };
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/kept", directory);
+	if (access(path, F_OK)) {
+		close(prepared_file("kept"));
+		SKIP_IF(true, "run it again after a fresh mount");
+	}
+	s.fd = open_file("kept", 0);
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PWRITE;
+	CHECK_EQ(run_stream(&s), PASS);
+	return PASS;
+}
+
+static int allocate(unsigned int depth, unsigned long (*place)(unsigned long),
+		    size_t len)
+{
+	struct stream s = { .fd = open_file("new", O_CREAT), .len = len,
+			    .depth = depth, .total = FILE_LEN / len,
+			    .place = place, .round = 3, .fixed = true };
+
+	s.op = IOCB_CMD_PWRITE;
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	return PASS;
+}
+
+static int file_allocate_in_order(void)
+{
+	return allocate(32, in_order, BLOCK);
+}
+
+static int file_allocate_scattered(void)
+{
+	return allocate(MANY, scattered, BLOCK);
+}
+
+static int file_large_requests(void)
+{
+	return allocate(2, in_order, SPLIT_LEN);
+}
+
+/* Smaller than a block of the file system: it may have to wait for others. */
+static int file_parts_of_blocks(void)
+{
+	struct stream s = { .fd = prepared_file("parts"), .len = 512,
+			    .depth = 64, .total = 4096, .place = scattered,
+			    .op = IOCB_CMD_PWRITE, .round = 7 };
+	struct iocb probe;
+	struct io_event event;
+	aio_context_t ctx = polled_context(1);
+
+	prep_hipri(&probe, IOCB_CMD_PREAD, s.fd, pages(BLOCK), 512, 0);
+	CHECK_EQ(submit1(ctx, &probe), 1);
+	CHECK_EQ(reap(ctx, 1, &event), PASS);
+	SKIP_IF(event.res == -EINVAL, "the device has larger sectors");
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	return PASS;
+}
+
+/* Reads are in flight when the file is extended by a write of the same batch. */
+static int file_extend_while_reading(void)
+{
+	aio_context_t ctx = polled_context(64);
+	int i, round, fd = prepared_file("extended");
+	struct iocb iocbs[17], *ptrs[17];
+	struct io_event events[17];
+
+	for (round = 0; round < 4; round++) {
+		double start = now();
+
+		for (i = 0; i < 17; i++) {
+			prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(BLOCK),
+				   BLOCK, i * (off_t)BLOCK);
+			ptrs[i] = &iocbs[i];
+		}
+		/* Leave a hole, so that blocks have to be zeroed. */
+		iocbs[16].aio_lio_opcode = IOCB_CMD_PWRITE;
+		iocbs[16].aio_offset = (off_t)(FILE_LEN +
+					       (unsigned long)(2 * round + 1) *
+					       BLOCK);
+		CHECK_EQ(sys_io_submit(ctx, 17, ptrs), 17);
+		CHECK_EQ(reap(ctx, 17, events), PASS);
+		CHECK(now() - start < STALL, "it took %.3f s", now() - start);
+		for (i = 0; i < 17; i++)
+			CHECK_EQ(events[i].res, (long)BLOCK);
+	}
+	return PASS;
+}
+
+/* System calls that wait for direct I/O, made by who would have to poll. */
+static int file_truncate_with_io_in_flight(void)
+{
+	aio_context_t ctx = polled_context(64);
+	int i, op, fd = prepared_file("truncated");
+	struct iocb iocbs[16], *ptrs[16];
+	struct io_event events[16];
+	struct stat st;
+
+	for (op = IOCB_CMD_PREAD; op <= IOCB_CMD_PWRITE; op++) {
+		double start;
+
+		for (i = 0; i < 16; i++) {
+			prep_hipri(&iocbs[i], op, fd, pages(BLOCK), BLOCK,
+				   i * (off_t)BLOCK);
+			ptrs[i] = &iocbs[i];
+		}
+		CHECK_EQ(sys_io_submit(ctx, 16, ptrs), 16);
+		start = now();
+		CHECK_EQ(ftruncate(fd, (off_t)FILE_LEN / 2), 0);
+		CHECK_EQ(ftruncate(fd, (off_t)FILE_LEN), 0);
+		CHECK_EQ(fstat(fd, &st), 0);
+		CHECK_EQ(fsync(fd), 0);
+		CHECK(now() - start < STALL, "it took %.3f s", now() - start);
+		CHECK_EQ(sys_io_getevents(ctx, 16, 16, events, NULL), 16);
+		for (i = 0; i < 16; i++)
+			CHECK_EQ(events[i].res, (long)BLOCK);
+	}
+	return PASS;
+}
+
+static int file_read_around_the_end(void)
+{
+	aio_context_t ctx = polled_context(4);
+	int fd = prepared_file("end");
+	struct io_event event;
+	struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PREAD, fd, pages(4 * BLOCK), 4 * BLOCK,
+		   (off_t)(FILE_LEN - BLOCK));
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_EQ(reap(ctx, 1, &event), PASS);
+	CHECK_EQ(event.res, (long)BLOCK);
+	iocb.aio_offset = (off_t)FILE_LEN;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_EQ(reap(ctx, 1, &event), PASS);
+	CHECK_EQ(event.res, 0);
+	return PASS;
+}
+
+/* What mapped page cache holds must not be lost, nor come back. */
+static int file_page_cache_is_honoured(void)
+{
+	aio_context_t ctx = polled_context(4);
+	int fd = prepared_file("cached");
+	struct io_event event;
+	struct iocb iocb;
+	char *map, *buf = pages(BLOCK);
+
+	map = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(map != MAP_FAILED, "mmap: %s", strerror(errno));
+	memset(map, 0x11, BLOCK);
+	prep_hipri(&iocb, IOCB_CMD_PREAD, fd, buf, BLOCK, 0);
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_EQ(reap(ctx, 1, &event), PASS);
+	CHECK_EQ(event.res, (long)BLOCK);
+	CHECK_EQ(buf[100], 0x11);
+
+	memset(buf, 0x22, BLOCK);
+	iocb.aio_lio_opcode = IOCB_CMD_PWRITE;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_EQ(reap(ctx, 1, &event), PASS);
+	CHECK_EQ(event.res, (long)BLOCK);
+	CHECK_EQ(map[100], 0x22);
+	return PASS;
+}
+
+static int file_synchronous_writes(void)
+{
+	struct stream s = { .fd = prepared_file("sync"), .len = BLOCK,
+			    .depth = 16, .total = 512, .place = scattered,
+			    .op = IOCB_CMD_PWRITE, .round = 9, .fixed = true };
+
+	close(s.fd);
+	s.fd = open_file("sync", O_DSYNC);
+	CHECK_EQ(run_stream(&s), PASS);
+	s.op = IOCB_CMD_PREAD;
+	CHECK_EQ(run_stream(&s), PASS);
+	return PASS;
+}
+
+static int file_exit_with_writes_in_flight(void)
+{
+	double start = now();
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		aio_context_t ctx = polled_context(64);
+		int i, fd = prepared_file("left");
+		struct iocb iocbs[16], *ptrs[16];
+
+		for (i = 0; i < 16; i++) {
+			prep_hipri(&iocbs[i], IOCB_CMD_PWRITE, fd, pages(BLOCK),
+				   BLOCK, i * (off_t)BLOCK);
+			ptrs[i] = &iocbs[i];
+		}
+		_exit(sys_io_submit(ctx, 16, ptrs) != 16);
+	}
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	CHECK(now() - start < 10, "it took %.3f s", now() - start);
+	/* The inode must not have been left with direct I/O to wait for. */
+	CHECK_EQ(ftruncate(open_file("left", 0), 0), 0);
+	return PASS;
+}
+
+const struct test_case file_cases[] = {
+	CASE(file_overwrite_and_read),
+	CASE(file_overwrite_and_read_fixed),
+	CASE(file_overwrite_and_read_deep),
+	CASE(file_deep_after_mount),
+	CASE(file_allocate_in_order),
+	CASE(file_allocate_scattered),
+	CASE(file_large_requests),
+	CASE(file_parts_of_blocks),
+	CASE(file_extend_while_reading),
+	CASE(file_truncate_with_io_in_flight),
+	CASE(file_read_around_the_end),
+	CASE(file_page_cache_is_honoured),
+	CASE(file_synchronous_writes),
+	CASE(file_exit_with_writes_in_flight),
+};
+TABLE(file_cases);

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* io_setup2(): arguments, limits, and what it does to the ring. */
+#include "tests.h"
+
+/* The first words of the ring, which user space may look at. */
+struct ring {
+	unsigned int id, nr, head, tail, magic;
+};
+
+#define RING_MAGIC	0xa10a10a1U
+
+static int setup_without_flags_is_io_setup(void)
+{
+	aio_context_t ctx = 0;
+	struct io_event event;
+	struct iocb iocb;
+	char *buf = pages(BLOCK);
+
+	CHECK_EQ(sys_io_setup2(8, 0, NULL, NULL, NULL, &ctx), 0);
+	CHECK_EQ(((struct ring *)ctx)->magic, RING_MAGIC);
+	prep(&iocb, IOCB_CMD_PREAD, open_device(), buf, BLOCK, 0);
+	iocb.aio_data = 42;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_EQ(sys_io_getevents(ctx, 1, 1, &event, NULL), 1);
+	CHECK_EQ(event.res, (long)BLOCK);
+	CHECK_EQ(event.data, 42);
+	CHECK(event.obj == (uintptr_t)&iocb, "not the address");
+	CHECK_EQ(sys_io_destroy(ctx), 0);
+	return PASS;
+}
+
+static int setup_unknown_flag_einval(void)
+{
+	aio_context_t ctx = 0;
+	int bit;
+
+	for (bit = 3; bit < 32; bit++) {
+		CHECK_EQ(sys_io_setup2(8, 1U << bit, NULL, NULL, NULL, &ctx),
+			 -EINVAL);
+		CHECK_EQ(sys_io_setup2(8, IOPOLL | 1U << bit, NULL, NULL, NULL,
+				       &ctx), -EINVAL);
+	}
+	CHECK_EQ(ctx, 0);
+	return PASS;
+}
+
+static int setup_flags_are_checked_before_pointers(void)
+{
+	CHECK_EQ(sys_io_setup2(8, 1U << 31, NULL, NULL, NULL, NULL), -EINVAL);
+	CHECK_EQ(sys_io_setup2(8, FIXEDBUFS, NULL, NULL, NULL, NULL), -EINVAL);
+	return PASS;
+}
+
+static int setup_fixedbufs_without_useriocb_einval(void)
+{
+	void *iocbs = pages(PAGE);
+	aio_context_t ctx = 0;
+
+	CHECK_EQ(sys_io_setup2(8, FIXEDBUFS, iocbs, NULL, NULL, &ctx), -EINVAL);
+	CHECK_EQ(sys_io_setup2(8, FIXEDBUFS | IOPOLL, iocbs, NULL, NULL, &ctx),
+		 -EINVAL);
+	return PASS;
+}
+
+static int setup_reserved_pointers_einval(void)
+{
+	aio_context_t ctx = 0;
+	char any;
+
+	CHECK_EQ(sys_io_setup2(8, 0, NULL, &any, NULL, &ctx), -EINVAL);
+	CHECK_EQ(sys_io_setup2(8, 0, NULL, NULL, &any, &ctx), -EINVAL);
+	CHECK_EQ(sys_io_setup2(8, IOPOLL, NULL, &any, &any, &ctx), -EINVAL);
+	return PASS;
+}
+
+static int setup_context_not_zero_einval(void)
+{
+	aio_context_t ctx = 1;
+
+	CHECK_EQ(sys_io_setup2(8, IOPOLL, NULL, NULL, NULL, &ctx), -EINVAL);
+	CHECK_EQ(ctx, 1);
+	return PASS;
+}
+
+static int setup_no_events_einval(void)
+{
+	aio_context_t ctx = 0;
+
+	CHECK_EQ(sys_io_setup2(0, IOPOLL, NULL, NULL, NULL, &ctx), -EINVAL);
+	CHECK_EQ(sys_io_setup2(0, 0, NULL, NULL, NULL, &ctx), -EINVAL);
+	return PASS;
+}
+
+static int setup_too_many_events(void)
+{
+	aio_context_t ctx = 0;
+
+	CHECK_EQ(sys_io_setup2(0x10000000, IOPOLL, NULL, NULL, NULL, &ctx),
+		 -EINVAL);
+	/* Below the internal limit, above the default of aio-max-nr */
+	CHECK_EQ(sys_io_setup2(0x200000, IOPOLL, NULL, NULL, NULL, &ctx),
+		 -EAGAIN);
+	return PASS;
+}
+
+static int setup_bad_ctxp_efault(void)
+{
+	char *mem = pages(PAGE);
+
+	CHECK_EQ(sys_io_setup2(8, IOPOLL, NULL, NULL, NULL, NULL), -EFAULT);
+	CHECK_EQ(sys_io_setup2(8, IOPOLL, NULL, NULL, NULL,
+			       (aio_context_t *)(mem + PAGE)), -EFAULT);
+	return PASS;
+}
+
+static int setup_read_only_ctxp_leaves_nothing(void)
+{
+	void *iocbs = pages(PAGE), *ctxp = pages(PAGE);
+
+	mprotect(ctxp, PAGE, PROT_READ);
+	CHECK_EQ(sys_io_setup2(8, IOPOLL | USERIOCB, iocbs, NULL, NULL, ctxp),
+		 -EFAULT);
+	/* The context is freed in the background */
+	usleep(300000);
+	CHECK_EQ(status_kib("VmPin"), 0);
+	return PASS;
+}
+
+static int setup_unaligned_iocbs_einval(void)
+{
+	char *iocbs = pages(2 * PAGE);
+	aio_context_t ctx = 0;
+
+	CHECK_EQ(sys_io_setup2(8, USERIOCB, iocbs + 64, NULL, NULL, &ctx),
+		 -EINVAL);
+	CHECK_EQ(sys_io_setup2(8, USERIOCB, iocbs + 1, NULL, NULL, &ctx),
+		 -EINVAL);
+	return PASS;
+}
+
+static int setup_unmapped_iocbs_efault(void)
+{
+	char *iocbs = pages(PAGE);
+	aio_context_t ctx = 0;
+
+	CHECK_EQ(sys_io_setup2(8, USERIOCB, iocbs + PAGE, NULL, NULL, &ctx),
+		 -EFAULT);
+	CHECK_EQ(sys_io_setup2(8, USERIOCB, NULL, NULL, NULL, &ctx), -EFAULT);
+	return PASS;
+}
+
+static int setup_partly_mapped_iocbs_enomem(void)
+{
+	char *iocbs = pages(PAGE);
+	aio_context_t ctx = 0;
+
+	CHECK_EQ(sys_io_setup2(65, USERIOCB, iocbs, NULL, NULL, &ctx), -ENOMEM);
+	CHECK_EQ(status_kib("VmPin"), 0);
+	CHECK_EQ(sys_io_setup2(64, USERIOCB, iocbs, NULL, NULL, &ctx), 0);
+	CHECK_EQ(status_kib("VmPin"), 4);
+	CHECK_EQ(sys_io_destroy(ctx), 0);
+	CHECK_EQ(status_kib("VmPin"), 0);
+	return PASS;
+}
+
+static int setup_polled_ring_has_another_magic(void)
+{
+	aio_context_t ctx = polled_context(8);
+	struct ring *ring = (struct ring *)ctx;
+
+	CHECK(ring->magic != RING_MAGIC, "libaio would not ask the kernel");
+	CHECK_EQ(ring->head, ring->tail);
+	CHECK_EQ(sys_io_destroy(ctx), 0);
+	return PASS;
+}
+
+static int setup_many_contexts_come_and_go(void)
+{
+	void *iocbs = pages(PAGE);
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		aio_context_t ctx = 0;
+
+		CHECK_EQ(sys_io_setup2(64, IOPOLL | USERIOCB, iocbs, NULL, NULL,
+				       &ctx), 0);
+		CHECK_EQ(sys_io_destroy(ctx), 0);
+	}
+	CHECK_EQ(status_kib("VmPin"), 0);
+	return PASS;
+}
+
+const struct test_case setup_cases[] = {
+	CASE(setup_without_flags_is_io_setup),
+	CASE(setup_unknown_flag_einval),
+	CASE(setup_flags_are_checked_before_pointers),
+	CASE(setup_fixedbufs_without_useriocb_einval),
+	CASE(setup_reserved_pointers_einval),
+	CASE(setup_context_not_zero_einval),
+	CASE(setup_no_events_einval),
+	CASE(setup_too_many_events),
+	CASE(setup_bad_ctxp_efault),
+	CASE(setup_read_only_ctxp_leaves_nothing),
+	CASE(setup_unaligned_iocbs_einval),
+	CASE(setup_unmapped_iocbs_efault),
+	CASE(setup_partly_mapped_iocbs_enomem),
+	CASE(setup_polled_ring_has_another_magic),
+	CASE(setup_many_contexts_come_and_go),
+};
+TABLE(setup_cases);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `guest`: the kernels and the image.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::guest::{self, BuildOptions, Guest, State};
+use crate::progress::{self, Progress};
+
+/// What to do with the guest.
+#[derive(Clone, Debug, Subcommand)]
+pub enum GuestCommand {
+    /// Makes whatever is missing and says where it is.
+    Build(SourceOptions),
+    /// Says what is there and what would have to be made.
+    Status(SourceOptions),
+    /// Removes everything that was made.
+    Clean,
+    /// Makes DIR a git tree of the guest kernel with the series applied, one commit a patch.
+    Checkout {
+        /// A directory that does not exist yet or is empty.
+        dir: PathBuf,
+        #[command(flatten)]
+        source: SourceOptions,
+    },
+    /// Writes the commits of a checkout back as the series.
+    Export {
+        /// A directory that `checkout` made.
+        dir: PathBuf,
+    },
+}
+
+/// Where the kernel comes from.
+#[derive(Clone, Debug, Args)]
+pub struct SourceOptions {
+    /// A kernel tree or tarball in place of the distribution's linux-source-6.12 package.
+    #[arg(long, env = "HIPRI_KERNEL_SOURCE", value_name = "PATH")]
+    kernel_source: Option<PathBuf>,
+}
+
+impl SourceOptions {
+    fn build_options(&self) -> BuildOptions {
+        BuildOptions {
+            kernel_source: self.kernel_source.clone(),
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// As the exit codes say.
+pub fn run(command: &GuestCommand) -> anyhow::Result<ExitCode> {
+    let progress = progress::for_stderr();
+    let progress = progress.as_ref();
+    match command {
+        GuestCommand::Build(source) => {
+            show(&guest::build(&source.build_options(), progress)?);
+        }
+        GuestCommand::Status(source) => status(source, progress)?,
+        GuestCommand::Clean => println!("removed {}", guest::clean(progress)?.display()),
+        GuestCommand::Checkout { dir, source } => {
+            guest::checkout(dir, &source.build_options(), progress)?;
+            println!("{}", dir.display());
+        }
+        GuestCommand::Export { dir } => {
+            for patch in guest::export(dir, progress)? {
+                println!("{}", patch.display());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(guest: &Guest) {
+    for kernel in [&guest.vanilla, &guest.patched] {
+        println!(
+            "{:<8} {} {}, SHA-256 {}, {} patches",
+            kernel.flavour,
+            kernel.path.display(),
+            kernel.release,
+            kernel.sha256,
+            kernel.patches.len()
+        );
+    }
+    println!("{:<8} {}", "image", guest.root.display());
+    println!("{:<8} {}", "fio", guest.fio_version);
+}
+
+fn status(source: &SourceOptions, progress: &dyn Progress) -> anyhow::Result<()> {
+    for artifact in guest::status(&source.build_options(), progress)? {
+        let state = match artifact.state {
+            State::Ready => "ready",
+            State::Missing => "missing",
+        };
+        let path = artifact.path.map(|path| path.display().to_string());
+        println!(
+            "{:<16} {:<8} {} {}",
+            artifact.name,
+            state,
+            artifact.detail,
+            path.unwrap_or_default()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Options that several subcommands have. All are optional here: what is not given comes from
+//! `hipri.toml` or is a default ([`super::settings`]).
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::machine::accel::AccelChoice;
+use crate::sweep::{IoPath, Reference};
+
+/// How the guest and its device are made.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MachineOptions {
+    /// How fast the device is: a name in configs/profiles/ or a path [default: high-iops].
+    #[arg(long, env = "HIPRI_PROFILE", value_name = "NAME|PATH")]
+    pub profile: Option<String>,
+    /// What the device is: a name in configs/devices/ or a path [default: default].
+    #[arg(long, env = "HIPRI_DEVICE", value_name = "NAME|PATH")]
+    pub device: Option<String>,
+    /// How the guest runs [default: auto].
+    #[arg(long, env = "HIPRI_ACCEL", value_enum)]
+    pub accel: Option<AccelChoice>,
+    /// The guest's memory, such as 768M or 2G [default: 512M].
+    #[arg(long, env = "HIPRI_MEM", value_name = "SIZE", value_parser = parse_memory)]
+    pub mem: Option<u64>,
+    /// Words added to the guest kernel's command line; may be repeated.
+    #[arg(long, env = "HIPRI_APPEND", value_name = "WORDS")]
+    pub append: Vec<String>,
+    /// A directory of the host, seen in the guest as /mnt/share.
+    #[arg(long, env = "HIPRI_SHARE", value_name = "DIR")]
+    pub share: Option<PathBuf>,
+    /// A kernel tree or tarball in place of the distribution's linux-source-6.12 package.
+    #[arg(long, env = "HIPRI_KERNEL_SOURCE", value_name = "PATH")]
+    pub kernel_source: Option<PathBuf>,
+    /// Seed of the device's service times and of fio's offsets [default: 1].
+    #[arg(long, env = "HIPRI_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+    /// The result folder; must be empty or new [default: results/<UTC>-<profile>].
+    #[arg(long, env = "HIPRI_OUT", value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Shows what would be done and with which settings, and does nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A depth sweep.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SweepOptions {
+    #[command(flatten)]
+    pub machine: MachineOptions,
+    /// Software paths to measure [default: mainline,aio-poll,aio-poll-all].
+    #[arg(long, env = "HIPRI_PATHS", value_enum, value_delimiter = ',')]
+    pub paths: Option<Vec<IoPath>>,
+    /// Queue depths [default: the seed's for the profile].
+    #[arg(long, env = "HIPRI_DEPTHS", value_delimiter = ',', value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=MAX_DEPTH))]
+    pub depths: Option<Vec<u32>>,
+    /// Seconds for each cell [default: the workload's, or 1].
+    #[arg(long, env = "HIPRI_RUNTIME", value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub runtime: Option<u32>,
+    /// The fio job: a name in configs/workloads/ or a path [default: seed].
+    #[arg(long, env = "HIPRI_WORKLOAD", value_name = "NAME|PATH")]
+    pub workload: Option<String>,
+    /// Also runs each cell on a device of the guest's kernel in the same boot and shows the ratio.
+    #[arg(long, env = "HIPRI_REFERENCE", value_enum)]
+    pub reference: Option<Reference>,
+    /// Prints one JSON document on stdout in place of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// fio and the block layer take more, but no table is readable with it.
+const MAX_DEPTH: i64 = 1 << 16;
+
+/// A size in MiB from a number with an optional unit: `512`, `512M`, `1G`, `1GiB`.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    const LOWEST: u64 = 64;
+    const HIGHEST: u64 = 1 << 20;
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "wants a size such as 768M or 2G".to_owned())?;
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "m" | "mb" | "mib" => 1,
+        "g" | "gb" | "gib" => 1024,
+        other => return Err(format!("does not know the unit {other}: use M or G")),
+    };
+    match number.checked_mul(unit) {
+        Some(size) if (LOWEST..=HIGHEST).contains(&size) => Ok(size),
+        _ => Err(format!("must be between {LOWEST}M and {}G", HIGHEST >> 10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_memory_units_are_understood() {
+        assert_eq!(parse_memory("768M"), Ok(768));
+        assert_eq!(parse_memory("2GiB"), Ok(2048));
+        assert_eq!(parse_memory("512"), Ok(512));
+    }
+
+    #[test]
+    fn parse_memory_nonsense_is_refused() {
+        for text in ["", "much", "5T", "1", "99999999999999999999G"] {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The options with every gap filled: the command line over the environment (both are clap's
+//! business) over `hipri.toml` over the defaults.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::options::{MachineOptions, SweepOptions, parse_memory};
+use crate::exit::Failure;
+use crate::machine::accel::AccelChoice;
+use crate::sweep::{IoPath, Reference, seed};
+
+/// The file's name, in the current directory.
+const FILE: &str = "hipri.toml";
+
+/// The content of `hipri.toml`: each key is an option's name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SettingsFile {
+    profile: Option<String>,
+    device: Option<String>,
+    accel: Option<AccelChoice>,
+    mem: Option<String>,
+    append: Option<Vec<String>>,
+    share: Option<PathBuf>,
+    kernel_source: Option<PathBuf>,
+    seed: Option<u64>,
+    out: Option<PathBuf>,
+    paths: Option<Vec<IoPath>>,
+    depths: Option<Vec<u32>>,
+    runtime: Option<u32>,
+    workload: Option<String>,
+}
+
+impl SettingsFile {
+    /// Reads `hipri.toml`; a missing file is an empty one.
+    ///
+    /// # Errors
+    /// Exit 2, with file, line and key.
+    pub fn load() -> Result<Self, Failure> {
+        Self::load_from(Path::new(FILE))
+    }
+
+    fn load_from(path: &Path) -> Result<Self, Failure> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
+        };
+        toml::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    }
+}
+
+/// How the guest and its device are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineSettings {
+    /// Name or path of the speed profile.
+    pub profile: String,
+    /// Name or path of the device.
+    pub device: String,
+    /// How the guest runs.
+    pub accel: AccelChoice,
+    /// The guest's memory, in MiB.
+    pub memory_mib: u64,
+    /// Words for the kernel's command line.
+    pub append: Vec<String>,
+    /// A directory to share.
+    pub share: Option<PathBuf>,
+    /// Where the kernel comes from, if not from the package.
+    pub kernel_source: Option<PathBuf>,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// The result folder.
+    pub out: Option<PathBuf>,
+    /// Only show what would be done.
+    pub dry_run: bool,
+}
+
+/// Memory of a guest unless told otherwise, in MiB: fio with a thousand buffers and a file
+/// system's cache fit with room to spare.
+const DEFAULT_MEMORY_MIB: u64 = 512;
+
+impl MachineSettings {
+    /// Fills the gaps.
+    ///
+    /// # Errors
+    /// Exit 2, when the file's value is none.
+    pub fn resolve(options: &MachineOptions, file: &SettingsFile) -> Result<Self, Failure> {
+        let file_memory = match &file.mem {
+            None => None,
+            Some(text) => Some(
+                parse_memory(text)
+                    .map_err(|error| Failure::usage(format!("{FILE}: mem = {text:?} {error}")))?,
+            ),
+        };
+        let words = if options.append.is_empty() {
+            file.append.clone().unwrap_or_default()
+        } else {
+            options.append.clone()
+        };
+        let text = |given: &Option<String>, filed: &Option<String>, default: &str| {
+            let chosen = given.as_ref().or(filed.as_ref());
+            chosen.map_or_else(|| default.to_owned(), String::clone)
+        };
+        let path = |given: &Option<PathBuf>, filed: &Option<PathBuf>| {
+            given.as_ref().or(filed.as_ref()).cloned()
+        };
+        Ok(Self {
+            profile: text(&options.profile, &file.profile, "high-iops"),
+            device: text(&options.device, &file.device, "default"),
+            accel: options.accel.or(file.accel).unwrap_or_default(),
+            memory_mib: options.mem.or(file_memory).unwrap_or(DEFAULT_MEMORY_MIB),
+            append: words
+                .iter()
+                .flat_map(|word| word.split_whitespace().map(str::to_owned))
+                .collect(),
+            share: path(&options.share, &file.share),
+            kernel_source: path(&options.kernel_source, &file.kernel_source),
+            seed: options.seed.or(file.seed).unwrap_or(1),
+            out: path(&options.out, &file.out),
+            dry_run: options.dry_run,
+        })
+    }
+}
+
+/// A depth sweep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepSettings {
+    /// The machine.
+    pub machine: MachineSettings,
+    /// Paths, each once.
+    pub paths: Vec<IoPath>,
+    /// Depths as told; `None` leaves them to the profile.
+    pub depths: Option<Vec<u32>>,
+    /// Seconds for each cell as told.
+    pub runtime: Option<u32>,
+    /// Name or path of the fio job.
+    pub workload: String,
+    /// The device to compare with.
+    pub reference: Option<Reference>,
+    /// Print the document.
+    pub json: bool,
+}
+
+impl SweepSettings {
+    /// Fills the gaps.
+    ///
+    /// # Errors
+    /// Exit 2, when the file's value is none.
+    pub fn resolve(options: &SweepOptions, file: &SettingsFile) -> Result<Self, Failure> {
+        let depths = options.depths.clone().or_else(|| file.depths.clone());
+        if depths.as_ref().is_some_and(|depths| depths.contains(&0)) {
+            return Err(Failure::usage(format!("{FILE}: depths must be 1 or more")));
+        }
+        let paths = options.paths.clone().or_else(|| file.paths.clone());
+        Ok(Self {
+            machine: MachineSettings::resolve(&options.machine, file)?,
+            paths: each_once(paths.unwrap_or_else(|| IoPath::SEED.to_vec())),
+            depths: depths.map(each_once),
+            runtime: options.runtime.or(file.runtime),
+            workload: options
+                .workload
+                .clone()
+                .or_else(|| file.workload.clone())
+                .unwrap_or_else(|| "seed".to_owned()),
+            reference: options.reference,
+            json: options.json,
+        })
+    }
+
+    /// The depths to sweep for a profile.
+    pub fn depths_for(&self, profile: &str) -> Vec<u32> {
+        self.depths.clone().unwrap_or_else(|| seed::depths(profile))
+    }
+}
+
+fn each_once<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<SettingsFile, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, text).unwrap();
+        SettingsFile::load_from(&path)
+    }
+
+    #[test]
+    fn resolve_without_anything_is_the_default() {
+        let settings =
+            SweepSettings::resolve(&SweepOptions::default(), &SettingsFile::default()).unwrap();
+        assert_eq!(settings.machine.profile, "high-iops");
+        assert_eq!(settings.paths, IoPath::SEED);
+        assert_eq!(settings.depths_for("low-latency"), [1, 2, 4]);
+    }
+
+    #[test]
+    fn resolve_option_wins_over_file() {
+        let file = file("profile = \"floor\"\nseed = 9\nmem = \"1G\"\n").unwrap();
+        let options = MachineOptions {
+            profile: Some("low-latency".into()),
+            ..MachineOptions::default()
+        };
+        let settings = MachineSettings::resolve(&options, &file).unwrap();
+        assert_eq!(settings.profile, "low-latency");
+        assert_eq!((settings.seed, settings.memory_mib), (9, 1024));
+    }
+
+    #[test]
+    fn load_unknown_key_names_file_and_key() {
+        let error = file("profil = \"floor\"\n").unwrap_err().to_string();
+        assert!(error.contains(FILE) && error.contains("profil"), "{error}");
+    }
+
+    #[test]
+    fn resolve_repeated_depths_count_once() {
+        let options = SweepOptions {
+            depths: Some(vec![4, 1, 4]),
+            ..SweepOptions::default()
+        };
+        let settings = SweepSettings::resolve(&options, &SettingsFile::default()).unwrap();
+        assert_eq!(settings.depths, Some(vec![1, 4]));
+    }
+
+    #[test]
+    fn resolve_append_is_split_into_words() {
+        let options = MachineOptions {
+            append: vec!["quiet loglevel=3".into()],
+            ..MachineOptions::default()
+        };
+        let settings = MachineSettings::resolve(&options, &SettingsFile::default()).unwrap();
+        assert_eq!(settings.append, ["quiet", "loglevel=3"]);
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `suite`: correctness checks in a guest.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::context::Context;
+use super::options::MachineOptions;
+use super::settings::{MachineSettings, SettingsFile};
+use crate::exit::{ExitReason, Failure};
+use crate::progress;
+use crate::repository::{Repository, names_in};
+use crate::suite::{self, Environment, Ktap, Suite, Totals};
+
+/// What to check.
+#[derive(Clone, Debug, Args)]
+pub struct SuiteOptions {
+    #[command(flatten)]
+    machine: MachineOptions,
+    /// Only checks whose name contains this.
+    #[arg(long, env = "HIPRI_FILTER", value_name = "TEXT")]
+    filter: Option<String>,
+    /// Names in configs/suites/ or paths; all of configs/suites/ when none is given.
+    #[arg(value_name = "NAME|PATH")]
+    names: Vec<String>,
+}
+
+/// Runs suites; KTAP on stdout.
+///
+/// # Errors
+/// As the exit codes say.
+pub fn run(options: &SuiteOptions, verbose: u8) -> anyhow::Result<ExitCode> {
+    let suites = load(options)?;
+    let checks: usize = suites.iter().map(|(_, suite)| suite::count(suite)).sum();
+    if options.machine.dry_run {
+        for (name, suite) in &suites {
+            println!("{name}: {}", suite.description);
+            for check in &suite.checks {
+                println!("  {}", check.name);
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if checks == 0 {
+        return Err(Failure::new(ExitReason::Skipped, "no check has that name").into());
+    }
+    let file = SettingsFile::load()?;
+    let progress = progress::for_stderr();
+    let mut ktap = Ktap::begin(std::io::stdout(), checks).context("writing to stdout")?;
+    let mut totals = Totals::default();
+    let logs = super::Logs::new(options.machine.out.as_deref())?;
+    for (name, suite) in &suites {
+        let mut machine = options.machine.clone();
+        machine.profile = machine.profile.or_else(|| Some(suite.profile.clone()));
+        machine.device = machine.device.or_else(|| Some(suite.device.clone()));
+        let context = Context::new(MachineSettings::resolve(&machine, &file)?)?;
+        let guest = context.guest(progress.as_ref())?;
+        let environment = Environment {
+            machine: context.machine(&guest, logs.path(), verbose)?,
+            guest: &guest,
+            name,
+        };
+        suite::run(suite, &environment, progress.as_ref(), &mut |result| {
+            totals.count(&result.verdict);
+            ktap.result(&result.name, &result.verdict)
+                .context("writing to stdout")
+        })?;
+    }
+    progress.line(&format!(
+        "{} passed, {} failed",
+        totals.passed, totals.failed
+    ));
+    Ok(if totals.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(ExitReason::Failed.code())
+    })
+}
+
+fn load(options: &SuiteOptions) -> anyhow::Result<Vec<(String, Suite)>> {
+    let repository = Repository::find()?;
+    let names = if options.names.is_empty() {
+        names_in(&repository.root().join("configs/suites"), "toml")
+    } else {
+        options.names.clone()
+    };
+    let mut suites = Vec::new();
+    for name in names {
+        let path = repository.config("suites", "toml", &name)?;
+        let mut suite = Suite::load(&path)?;
+        if let Some(filter) = &options.filter {
+            suite.checks.retain(|check| check.name.contains(filter));
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        suites.push((stem.into_owned(), suite));
+    }
+    suites.retain(|(_, suite)| !suite.checks.is_empty());
+    Ok(suites)
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Where the repository is, and what lies where under `target/guest/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::repository::Repository;
+
+/// Directories of the repository and of the cache.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+    cache: PathBuf,
+}
+
+impl Paths {
+    /// Those of the checkout that this program works on.
+    ///
+    /// # Errors
+    /// As [`Repository::find`].
+    pub fn discover() -> anyhow::Result<Self> {
+        let repository = Repository::find()?;
+        let root = fs::canonicalize(repository.root())
+            .with_context(|| format!("cannot resolve {}", repository.root().display()))?;
+        Ok(Self::new(root))
+    }
+
+    /// For a given checkout.
+    pub fn new(root: PathBuf) -> Self {
+        let cache = root.join("target/guest");
+        Self { root, cache }
+    }
+
+    /// The checkout.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `target/guest/`, which everything below is in.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    pub(super) fn patches(&self) -> PathBuf {
+        self.root.join("guest-kernel/patches/linux-6.12")
+    }
+
+    pub(super) fn configs(&self) -> PathBuf {
+        self.root.join("guest-kernel/configs")
+    }
+
+    /// Kernel source trees and, inside them, build trees.
+    pub(super) fn sources(&self) -> PathBuf {
+        self.cache.join("src")
+    }
+
+    /// Build trees of source trees that are not ours.
+    pub(super) fn builds(&self) -> PathBuf {
+        self.cache.join("build")
+    }
+
+    pub(super) fn kernels(&self) -> PathBuf {
+        self.cache.join("kernels")
+    }
+
+    pub(super) fn images(&self) -> PathBuf {
+        self.cache.join("images")
+    }
+
+    pub(super) fn engines(&self) -> PathBuf {
+        self.cache.join("engines")
+    }
+
+    pub(super) fn agent_target(&self) -> PathBuf {
+        self.cache.join("agent")
+    }
+
+    /// The log of one kind of build; the last one only.
+    pub(super) fn log(&self, name: &str) -> PathBuf {
+        self.cache.join("logs").join(format!("{name}.log"))
+    }
+
+    /// A new empty directory for something that is renamed into its place once complete.
+    pub(super) fn scratch(&self, name: &str) -> anyhow::Result<tempfile::TempDir> {
+        let parent = self.scratch_parent();
+        fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        tempfile::Builder::new()
+            .prefix(name)
+            .tempdir_in(&parent)
+            .with_context(|| format!("cannot make a directory in {}", parent.display()))
+    }
+
+    /// Removes what a killed build left. The caller holds the lock.
+    pub(super) fn clear_scratch(&self) -> anyhow::Result<()> {
+        let parent = self.scratch_parent();
+        match fs::remove_dir_all(&parent) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot clear {}", parent.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn scratch_parent(&self) -> PathBuf {
+        self.cache.join("scratch")
+    }
+}

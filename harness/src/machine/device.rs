@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The emulated NVMe device: the emulator's own command line, run in a child of `hipri`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::channel::Channel;
+use super::outcome::tail;
+use super::start::{OnParentDeath, Starter};
+use crate::exit::{ExitReason, Failure};
+use crate::interrupt;
+
+/// Name of the hidden subcommand that is the emulator's command line.
+pub const SUBCOMMAND: &str = "__device";
+
+/// How long a device may take to listen: memory for `ram` media is reserved before.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a device may take to end by itself: a flush may be under way.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// How much of the log is shown when the device refuses to start.
+const REFUSAL_LINES: usize = 8;
+
+/// What kind of device, and how fast.
+#[derive(Clone, Debug)]
+pub struct DeviceSpec {
+    /// The speed profile's file.
+    pub profile: PathBuf,
+    /// The device's configuration file.
+    pub device: PathBuf,
+    /// Seeds the service times' draws.
+    pub seed: u64,
+}
+
+/// A device that listens. Dropping it kills the process.
+#[derive(Debug)]
+pub struct Device {
+    child: Child,
+    log: PathBuf,
+}
+
+/// The arguments of the hidden subcommand.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DeviceArgs {
+    /// Removed at the end when `hipri` is not there any more to do it.
+    #[arg(long)]
+    scratch: PathBuf,
+    /// The emulator's own words.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
+/// The hidden subcommand: serves until SIGTERM.
+pub fn serve(args: &DeviceArgs) -> ExitCode {
+    let parent = rustix::process::getppid();
+    let words = std::iter::once("nvme-emulator".into()).chain(args.words.iter().cloned());
+    let code = emulator::cli::run(words);
+    if rustix::process::getppid() != parent {
+        // Best effort: the next run looks for what is left.
+        let _ = std::fs::remove_dir_all(&args.scratch);
+    }
+    code
+}
+
+impl Device {
+    /// Starts a device that listens on `socket`; its log goes to `log`.
+    ///
+    /// # Errors
+    /// Exit 2 when the emulator refuses its configuration, exit 3 when it cannot start.
+    pub fn start(
+        spec: &DeviceSpec,
+        core: Option<usize>,
+        scratch: &Path,
+        socket: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let ready = scratch.join("ready");
+        let mut signal = Channel::create(&ready)?;
+        let file = File::create(log).with_context(|| format!("making {}", log.display()))?;
+        let errors = file.try_clone().context("sharing the device's log")?;
+        let child = Starter::new(OnParentDeath::Terminate)
+            .cpu(core)
+            .open("ready", &ready)
+            .command("/proc/self/exe")
+            .arg(SUBCOMMAND)
+            .arg("--scratch")
+            .arg(scratch)
+            .args(["--", "serve", "vhost-user", "--ready-fd", "{ready}"])
+            .arg("--socket")
+            .arg(socket)
+            .arg("--profile")
+            .arg(&spec.profile)
+            .arg("--device")
+            .arg(&spec.device)
+            .args(["--seed", &spec.seed.to_string()])
+            .args(core.map(|core| format!("--cpu={core}")))
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .context("starting the emulated device")?;
+        let mut device = Self {
+            child,
+            log: log.to_owned(),
+        };
+        device.wait_until_ready(&mut signal)?;
+        Ok(device)
+    }
+
+    fn wait_until_ready(&mut self, signal: &mut Channel) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < READY_LIMIT {
+            interrupt::check()?;
+            signal.receive(Duration::from_millis(20))?;
+            if signal.has_input() {
+                return Ok(());
+            }
+            if let Some(status) = self.ended()? {
+                return Err(self.refused(status).into());
+            }
+        }
+        Err(Failure::infrastructure(format!(
+            "the emulated device does not listen after {} s; see {}",
+            READY_LIMIT.as_secs(),
+            self.log.display()
+        ))
+        .into())
+    }
+
+    /// The emulator has said why in its log; its exit code is one of ours.
+    fn refused(&self, status: ExitStatus) -> Failure {
+        let reason = match status.code() {
+            Some(2) => ExitReason::Usage,
+            _ => ExitReason::Infrastructure,
+        };
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let said = tail(&text, REFUSAL_LINES);
+        let said = said.trim();
+        if said.is_empty() {
+            Failure::new(reason, format!("the emulated device ended ({status})"))
+        } else {
+            Failure::new(reason, said)
+        }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the process cannot be asked.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .context("asking for the device's state")
+    }
+
+    /// Ends it in order, so that its log holds its counters.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            // It may have ended in this instant.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < END_LIMIT {
+            if self.ended()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        log::warn!("the emulated device does not end by itself and is killed");
+        Ok(())
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Both fail only when the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One boot from the device's start to the guest's end.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hipri_agent::{COMMAND_LIST_FILE, CommandList, Event, Record};
+
+use super::channel::{Channel, Message};
+use super::device::Device;
+use super::outcome::{Evidence, Outcome, classify, tail};
+use super::process::{GuestProcess, describe};
+use super::scratch::Scratch;
+use super::transcript::Transcript;
+use super::{Spec, uml};
+use crate::exit::{ExitReason, Failure};
+use crate::interrupt;
+
+/// A guest boots in well under a second; a busy host may make it a few.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+
+/// The agent's longest silence that is not a job: reading counters, sending files, ending.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a job may take beyond its own limit, which the agent keeps.
+const KILL_GRACE: Duration = Duration::from_secs(15);
+
+/// What a guest may take to power off once it is done.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the run looks at its children.
+const TURN: Duration = Duration::from_millis(20);
+
+/// How many of the console's last lines come with a failure.
+const TAIL_LINES: usize = 20;
+
+/// What one boot gave.
+#[derive(Debug)]
+pub struct RunReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the agent told.
+    pub transcript: Transcript,
+    /// From starting the guest's process to the agent's first word.
+    pub boot_wall: Option<Duration>,
+    /// The kernel's log.
+    pub console: String,
+    /// The device's log.
+    pub device_log: PathBuf,
+}
+
+impl RunReport {
+    /// The error that a run which did not complete ends with, the console's last lines included.
+    pub fn failure(&self) -> Option<Failure> {
+        let reason = self.outcome.exit_reason()?;
+        let lines = match &self.outcome {
+            Outcome::DeviceDied(_) => std::fs::read_to_string(&self.device_log).unwrap_or_default(),
+            _ => self.console.clone(),
+        };
+        let lines = tail(&lines, TAIL_LINES);
+        let message = if lines.is_empty() {
+            format!("{} (its log is empty)", self.outcome)
+        } else {
+            format!("{}; last lines:\n{}", self.outcome, lines.trim_end())
+        };
+        Some(Failure::new(reason, message))
+    }
+}
+
+/// Boots a guest with its device, lets the agent deal with its commands, and tells how it went.
+/// `observe` sees each record as it comes.
+///
+/// # Errors
+/// When the run could not take place: exit 2, 3 or 130. A guest that fails is no error here.
+pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<RunReport> {
+    let _guard = interrupt::Guard::new();
+    let scratch = Scratch::new(spec.memory_mib << 20)?;
+    let log = |name: &str| spec.logs.join(format!("{}{name}", spec.log_prefix));
+    let (console, device_log) = (log("console.log"), log("device.log"));
+    write_commands(&scratch, &spec.commands)?;
+    File::create(&console).with_context(|| format!("making {}", console.display()))?;
+    let socket = scratch.file("device.socket");
+    let channel_path = scratch.file("channel");
+    let early = scratch.file("early.log");
+
+    let channel = Channel::create(&channel_path)?;
+    let device = Device::start(
+        &spec.device,
+        spec.placement.device,
+        scratch.path(),
+        &socket,
+        &device_log,
+    )?;
+    let _terminal = TerminalState::save(spec.console);
+    let command = uml::command(
+        spec,
+        &uml::Files {
+            scratch: scratch.path(),
+            socket: &socket,
+            channel: &channel_path,
+            console: &console,
+            early: &early,
+        },
+    )?;
+    log::debug!("{command:?}");
+    let mut watch = Watch {
+        spec,
+        observe,
+        channel,
+        device,
+        guest: GuestProcess::start(command)?,
+        transcript: Transcript::default(),
+        begun: Instant::now(),
+        boot_wall: None,
+        silence: Some((Instant::now() + BOOT_LIMIT, "no word from the agent".into())),
+        follower: spec.show_console.then(|| Follower::new(&console)),
+    };
+    let ending = watch.until_end()?;
+    let outcome = watch.close(ending, &console, &early)?;
+    let Watch {
+        device,
+        transcript,
+        boot_wall,
+        guest,
+        ..
+    } = watch;
+    drop(guest);
+    device.stop()?;
+    let console = read_lossy(&console);
+    Ok(RunReport {
+        outcome,
+        transcript,
+        boot_wall,
+        console,
+        device_log,
+    })
+}
+
+fn write_commands(scratch: &Scratch, commands: &CommandList) -> anyhow::Result<()> {
+    let text = serde_json::to_vec(commands).context("writing the guest's commands")?;
+    std::fs::write(scratch.file(COMMAND_LIST_FILE), text).context("writing the guest's commands")
+}
+
+/// How the watching ended.
+enum Ending {
+    /// The guest's process ended by itself.
+    Exited(String),
+    /// The run has to be stopped from here.
+    Stopped(Outcome),
+}
+
+/// A run under way. Dropping it kills guest and device.
+struct Watch<'a, 'b> {
+    spec: &'a Spec<'a>,
+    observe: &'b mut dyn FnMut(&Record),
+    channel: Channel,
+    // Dropped in this order: the guest goes before its device.
+    guest: GuestProcess,
+    device: Device,
+    transcript: Transcript,
+    begun: Instant,
+    boot_wall: Option<Duration>,
+    /// Until when the guest must have said something, and what its silence means.
+    silence: Option<(Instant, String)>,
+    follower: Option<Follower>,
+}
+
+impl Watch<'_, '_> {
+    fn until_end(&mut self) -> anyhow::Result<Ending> {
+        loop {
+            interrupt::check()?;
+            self.listen(TURN)?;
+            if let Some(follower) = &mut self.follower {
+                follower.show();
+            }
+            if let Some(status) = self.guest.ended()? {
+                // What it wrote last is still in the pipe.
+                self.listen(Duration::ZERO)?;
+                return Ok(Ending::Exited(describe(status)));
+            }
+            if let Some(status) = self.device.ended()? {
+                return Ok(Ending::Stopped(Outcome::DeviceDied(describe(status))));
+            }
+            if let Some(outcome) = self.overdue() {
+                return Ok(Ending::Stopped(outcome));
+            }
+        }
+    }
+
+    fn listen(&mut self, patience: Duration) -> anyhow::Result<()> {
+        for message in self.channel.receive(patience)? {
+            match message {
+                Message::Noise(line) => log::info!("on the agent's channel: {line}"),
+                Message::Record(record) => {
+                    if self.boot_wall.is_none() {
+                        self.boot_wall = Some(self.begun.elapsed());
+                    }
+                    self.expect_after(&record.event);
+                    self.transcript.take(&record);
+                    (self.observe)(&record);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When the guest's next word is due, given its last one.
+    fn expect_after(&mut self, event: &Event) {
+        let after = |limit: Duration, what: String| Some((Instant::now() + limit, what));
+        match event {
+            Event::Output { .. } => {}
+            Event::JobStart { job, name, .. } => {
+                let jobs = &self.spec.commands.jobs;
+                let limit = usize::try_from(*job)
+                    .ok()
+                    .and_then(|index| jobs.get(index)?.timeout_ms);
+                self.silence = limit.and_then(|limit| {
+                    after(
+                        Duration::from_millis(limit) + KILL_GRACE,
+                        format!("no end of job {name}"),
+                    )
+                });
+            }
+            Event::Done { .. } => {
+                self.silence = after(POWER_OFF_LIMIT, "no power-off".into());
+            }
+            _ => self.silence = after(SILENCE_LIMIT, "no word from the agent".into()),
+        }
+    }
+
+    fn overdue(&self) -> Option<Outcome> {
+        if let Some(limit) = self.spec.time_limit
+            && self.begun.elapsed() > limit
+        {
+            return Some(Outcome::Timeout(format!(
+                "the run took more than {} s",
+                limit.as_secs()
+            )));
+        }
+        let (until, what) = self.silence.as_ref()?;
+        if Instant::now() < *until {
+            return None;
+        }
+        Some(if self.transcript.done {
+            Outcome::Completed
+        } else if self.transcript.hello.is_none() {
+            Outcome::BootFailed(format!("{what} after {} s", BOOT_LIMIT.as_secs()))
+        } else {
+            Outcome::Hang(what.clone())
+        })
+    }
+
+    /// Tells how the run ended, with the console in its final state.
+    fn close(
+        &mut self,
+        ending: Ending,
+        console: &std::path::Path,
+        early: &std::path::Path,
+    ) -> anyhow::Result<Outcome> {
+        let mut log = read_lossy(console);
+        if log.trim().is_empty() {
+            // It never had a console: what it said before that is all there is.
+            log = read_lossy(early);
+            std::fs::write(console, &log)
+                .with_context(|| format!("writing {}", console.display()))?;
+        }
+        Ok(match ending {
+            Ending::Stopped(outcome) => outcome,
+            Ending::Exited(exit) => classify(Evidence {
+                agent_spoke: self.transcript.hello.is_some(),
+                agent_done: self.transcript.done,
+                agent_error: self.transcript.error.as_deref(),
+                console: &log,
+                exit: &exit,
+            }),
+        })
+    }
+}
+
+/// Shows a growing file on stderr.
+struct Follower {
+    file: Option<File>,
+}
+
+impl Follower {
+    fn new(path: &std::path::Path) -> Self {
+        Self {
+            file: File::open(path).ok(),
+        }
+    }
+
+    fn show(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let mut text = Vec::new();
+        // A log that cannot be followed is still in the result folder.
+        if file.seek(SeekFrom::Current(0)).is_ok() && file.read_to_end(&mut text).is_ok() {
+            eprint!("{}", String::from_utf8_lossy(&text));
+        }
+    }
+}
+
+fn read_lossy(path: &std::path::Path) -> String {
+    std::fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+/// The terminal's settings, put back when dropped: User-Mode Linux sets it to raw and its
+/// descriptors to non-blocking, and does not tidy up when it is killed.
+struct TerminalState {
+    saved: Option<(rustix::termios::Termios, rustix::fs::OFlags)>,
+}
+
+impl TerminalState {
+    fn save(console: super::Console) -> Self {
+        let stdin = std::io::stdin();
+        let saved = (console == super::Console::Terminal)
+            .then(|| {
+                let settings = rustix::termios::tcgetattr(&stdin).ok()?;
+                let flags = rustix::fs::fcntl_getfl(&stdin).ok()?;
+                Some((settings, flags))
+            })
+            .flatten();
+        Self { saved }
+    }
+}
+
+impl Drop for TerminalState {
+    fn drop(&mut self) {
+        if let Some((settings, flags)) = &self.saved {
+            let stdin = std::io::stdin();
+            // A terminal that is gone needs no tidying.
+            let _ = rustix::termios::tcsetattr(
+                &stdin,
+                rustix::termios::OptionalActions::Drain,
+                settings,
+            );
+            let _ = rustix::fs::fcntl_setfl(&stdin, *flags);
+        }
+    }
+}
+
+/// The error of a run whose guest did not come to its end.
+///
+/// # Errors
+/// That error, if there is one.
+pub fn require_completed(report: &RunReport) -> anyhow::Result<()> {
+    match report.failure() {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
+}
+
+/// The exit code of a job in the user's words: its own, or 124 when its time ran out, or 1 when it
+/// could not be run.
+pub fn job_exit(outcome: Option<&hipri_agent::Outcome>) -> Option<ExitReason> {
+    use hipri_agent::Outcome as Job;
+    match outcome {
+        Some(Job::Exited { code: 0 }) => None,
+        Some(Job::Exited { code }) => {
+            Some(ExitReason::Command(u8::try_from(*code).unwrap_or(u8::MAX)))
+        }
+        // As a shell says it, clamped below 128 in the end.
+        Some(Job::Signaled { .. }) => Some(ExitReason::Command(u8::MAX)),
+        Some(Job::TimedOut) => Some(ExitReason::Timeout),
+        Some(Job::NotStarted { .. }) => Some(ExitReason::Command(127)),
+        None => Some(ExitReason::Failed),
+    }
+}

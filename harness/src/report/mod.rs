@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What a user gets to see and to keep: the table, the report, the result folder.
+
+mod environment;
+mod folder;
+mod table;
+
+pub use environment::{Environment, revision};
+pub use folder::ResultFolder;
+pub use table::{Style, counters, depth_table, submission};

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The sweep as tables: what was measured beside what the seed reported.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::sweep::seed::{SUBMIT_NS, SeedRow};
+use crate::sweep::{Document, IoPath, Row};
+
+/// Where a table is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// On a terminal.
+    Terminal,
+    /// In a Markdown file.
+    Markdown,
+}
+
+/// A row for each depth: for each path what was measured, and what the seed reported where it has
+/// a figure. I/Os per second in thousands, median completion latency in microseconds.
+pub fn depth_table(document: &Document, style: Style) -> String {
+    let paths = document.paths();
+    let with_seed = |path: &IoPath| document.seed_rows.iter().any(|row| row.path == *path);
+    let mut header = vec!["Depth".to_owned()];
+    for path in &paths {
+        header.push(path.to_string());
+        if with_seed(path) {
+            header.push("seed".to_owned());
+        }
+    }
+    let rows = document.depths().into_iter().map(|depth| {
+        let mut cells = vec![depth.to_string()];
+        for path in &paths {
+            cells.push(
+                document
+                    .row(depth, *path)
+                    .map_or_else(String::new, measured),
+            );
+            if with_seed(path) {
+                cells.push(
+                    document
+                        .seed_row(depth, *path)
+                        .map_or_else(String::new, seeded),
+                );
+            }
+        }
+        cells
+    });
+    render(style, header, rows)
+}
+
+/// For each path: mean submission time over all depths beside the seed's.
+pub fn submission(document: &Document, style: Style) -> String {
+    let header = ["Path", "mean submission", "seed"]
+        .map(str::to_owned)
+        .to_vec();
+    let rows = document.paths().into_iter().map(|path| {
+        let times: Vec<f64> = rows_of(document, path).map(|row| row.submit_ns).collect();
+        let count = u32::try_from(times.len()).map_or(1.0, f64::from);
+        let mean = times.iter().sum::<f64>() / count;
+        vec![path.to_string(), microseconds(mean), seed_submission(path)]
+    });
+    render(style, header, rows)
+}
+
+/// For each path: what the device counted, all depths together.
+pub fn counters(document: &Document, style: Style) -> String {
+    let header = [
+        "Path",
+        "polled",
+        "by interrupt",
+        "interrupts",
+        "doorbell traps",
+        "lateness p50, worst depth",
+        "p99, worst depth",
+    ];
+    let rows = document.paths().into_iter().map(|path| {
+        let sum = |field: fn(&Row) -> u64| -> String {
+            rows_of(document, path).map(field).sum::<u64>().to_string()
+        };
+        let worst = |field: fn(&Row) -> u64| -> String {
+            format!(
+                "{} ns",
+                rows_of(document, path).map(field).max().unwrap_or(0)
+            )
+        };
+        vec![
+            path.to_string(),
+            sum(|row| row.polled_commands),
+            sum(|row| row.irq_commands),
+            sum(|row| row.interrupts),
+            sum(|row| row.doorbell_traps),
+            worst(|row| row.lateness_p50_ns),
+            worst(|row| row.lateness_p99_ns),
+        ]
+    });
+    render(style, header.map(str::to_owned).to_vec(), rows)
+}
+
+fn rows_of(document: &Document, path: IoPath) -> impl Iterator<Item = &Row> {
+    document.rows.iter().filter(move |row| row.path == path)
+}
+
+fn render(style: Style, header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(match style {
+        Style::Terminal => presets::UTF8_HORIZONTAL_ONLY,
+        Style::Markdown => presets::ASCII_MARKDOWN,
+    });
+    let columns = header.len();
+    table.set_header(header);
+    table.add_rows(rows);
+    for index in 0..columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+fn measured(row: &Row) -> String {
+    let nanoseconds = u32::try_from(row.lat_p50_ns).map_or(f64::INFINITY, f64::from);
+    let mut text = format!("{} / {}", thousands(row.iops), microseconds(nanoseconds));
+    if let Some(ratio) = row.ratio_to_reference {
+        text.push_str(&format!(" / {ratio:.2}"));
+    }
+    text
+}
+
+fn seeded(row: &SeedRow) -> String {
+    let iops = thousands(row.iops.into());
+    match row.lat_p50_ns {
+        Some(nanoseconds) => format!("{iops} / {}", microseconds(nanoseconds.into())),
+        None => iops,
+    }
+}
+
+fn seed_submission(path: IoPath) -> String {
+    let found = SUBMIT_NS.iter().find(|(of, _, _)| *of == path);
+    match found {
+        None => String::new(),
+        Some((_, low, high)) if low == high => microseconds((*low).into()),
+        Some((_, low, high)) => format!(
+            "{:.1} to {}",
+            f64::from(*low) / 1000.0,
+            microseconds((*high).into())
+        ),
+    }
+}
+
+fn thousands(iops: f64) -> String {
+    if iops < 10_000.0 {
+        format!("{:.1}K", iops / 1000.0)
+    } else {
+        format!("{:.0}K", iops / 1000.0)
+    }
+}
+
+fn microseconds(nanoseconds: f64) -> String {
+    let precision = if nanoseconds < 1000.0 { 2 } else { 1 };
+    format!("{:.precision$} us", nanoseconds / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Flavour;
+    use crate::sweep::{KernelIdentity, seed};
+
+    fn row(depth: u32, path: IoPath, iops: f64) -> Row {
+        Row {
+            depth,
+            path,
+            kernel: KernelIdentity {
+                flavour: Flavour::Patched,
+                release: "6.12".into(),
+                sha256: "0".into(),
+            },
+            iops,
+            lat_p50_ns: 8500,
+            lat_p99_ns: 9000,
+            submit_ns: 660.0,
+            polled_commands: 5,
+            irq_commands: 0,
+            interrupts: 0,
+            doorbell_traps: 0,
+            lateness_p50_ns: 100,
+            lateness_p99_ns: 200,
+            ratio_to_reference: None,
+        }
+    }
+
+    fn document(profile: &str) -> Document {
+        Document {
+            profile: profile.into(),
+            accel: "uml".into(),
+            time: "real".into(),
+            rows: vec![
+                row(1, IoPath::Mainline, 77_400.0),
+                row(2, IoPath::Mainline, 145_000.0),
+            ],
+            seed_rows: seed::rows(profile),
+        }
+    }
+
+    #[test]
+    fn depth_table_markdown_has_seed_beside_measured() {
+        let table = depth_table(&document("low-latency"), Style::Markdown);
+        assert_eq!(
+            table,
+            "\
+| Depth |      mainline |          seed |
+|-------|---------------|---------------|
+|     1 |  77K / 8.5 us |  84K / 8.5 us |
+|     2 | 145K / 8.5 us | 201K / 7.4 us |"
+        );
+    }
+
+    #[test]
+    fn depth_table_profile_without_seed_has_no_seed_column() {
+        assert!(!depth_table(&document("floor"), Style::Terminal).contains("seed"));
+    }
+
+    #[test]
+    fn depth_table_reference_shows_ratio() {
+        let mut document = document("floor");
+        document.rows[0].ratio_to_reference = Some(0.9);
+        assert!(depth_table(&document, Style::Markdown).contains("77K / 8.5 us / 0.90"));
+    }
+
+    #[test]
+    fn submission_has_the_seeds_range() {
+        let table = submission(&document("high-iops"), Style::Markdown);
+        assert!(table.contains("0.66 us"), "{table}");
+        assert!(table.contains("1.8 to 2.1 us"), "{table}");
+    }
+
+    #[test]
+    fn counters_are_summed_over_depths() {
+        let table = counters(&document("high-iops"), Style::Markdown);
+        assert!(table.contains("| mainline |     10 |"), "{table}");
+    }
+}

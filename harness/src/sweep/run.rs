@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Runs a sweep's boots and turns what comes back into rows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use emulator::observe::{CountersPage, Summary};
+use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
+
+use super::document::{Document, KernelIdentity, Row};
+use super::fio::{self, FioResult};
+use super::{Boot, Cell, Common, Reference, Target, job, seed};
+use crate::exit::{ExitReason, Failure};
+use crate::guest::Guest;
+use crate::machine::{self, JobRecord, RunReport, Spec};
+use crate::progress::Progress;
+
+/// The controller whose counters are read around each cell.
+const CONTROLLER: &str = "/dev/nvme0";
+
+/// What a cell may take beyond its runtime before it is given up.
+const CELL_GRACE: Duration = Duration::from_secs(30);
+
+/// Guest kernel words for `nvme`: one queue with interrupts, one that is polled.
+const POLLED_QUEUE: &str = "nvme.poll_queues=1";
+
+/// Guest kernel words for the reference device: polled, no memory behind it, no delay.
+const NULL_BLK: &[&str] = &[
+    "null_blk.nr_devices=1",
+    "null_blk.gb=16",
+    "null_blk.queue_mode=2",
+    "null_blk.irqmode=0",
+    "null_blk.poll_queues=1",
+    "null_blk.hw_queue_depth=1023",
+    "null_blk.memory_backed=0",
+];
+
+/// A sweep to run.
+#[derive(Clone, Debug)]
+pub struct SweepSpec<'a> {
+    /// What every boot has in common; kernel, commands and log names are the sweep's own.
+    pub machine: Spec<'a>,
+    /// Kernels and image.
+    pub guest: &'a Guest,
+    /// Name of the profile.
+    pub profile: String,
+    /// How the guest runs.
+    pub accel: &'a str,
+    /// The boots in order.
+    pub boots: Vec<Boot>,
+    /// Text of the fio job file.
+    pub workload: &'a str,
+    /// Its name, for messages.
+    pub workload_origin: &'a str,
+    /// Runtime and seed of all cells.
+    pub common: Common,
+    /// Whether a reference device is made.
+    pub reference: Option<Reference>,
+    /// Where the cells' fio files go; exists.
+    pub fio_folder: &'a Path,
+}
+
+/// A sweep's figures and how its guests booted.
+#[derive(Debug)]
+pub struct SweepResult {
+    /// The figures.
+    pub document: Document,
+    /// For each boot, nanoseconds from the kernel's start to the agent's first word.
+    pub boot_ns: Vec<u64>,
+}
+
+/// Runs all boots of a sweep.
+///
+/// # Errors
+/// When a guest did not come to its end, fio failed, or its output cannot be read.
+pub fn run(spec: &SweepSpec<'_>, progress: &dyn Progress) -> anyhow::Result<SweepResult> {
+    let mut rows = Vec::new();
+    let mut boot_ns = Vec::new();
+    for boot in &spec.boots {
+        let report = run_boot(spec, boot, progress)?;
+        machine::require_completed(&report)?;
+        boot_ns.extend(report.transcript.hello.as_ref().map(|hello| hello.boot_ns));
+        rows.extend(rows_of(spec, boot, &report)?);
+    }
+    rows.sort_by_key(|row| (row.depth, row.path));
+    Ok(SweepResult {
+        document: Document {
+            profile: spec.profile.clone(),
+            accel: spec.accel.to_owned(),
+            time: "real".to_owned(),
+            rows,
+            seed_rows: seed::rows(&spec.profile),
+        },
+        boot_ns,
+    })
+}
+
+fn run_boot(
+    spec: &SweepSpec<'_>,
+    boot: &Boot,
+    progress: &dyn Progress,
+) -> anyhow::Result<RunReport> {
+    let kernel = spec.guest.kernel(boot.flavour);
+    let prefix = format!("{}-", boot.flavour);
+    let mut machine = spec.machine.clone();
+    machine.kernel = &kernel.path;
+    machine.log_prefix = &prefix;
+    machine.commands = commands(spec, boot)?;
+    machine.kernel_args.insert(0, POLLED_QUEUE.to_owned());
+    if spec.reference.is_some() {
+        machine
+            .kernel_args
+            .splice(1..1, NULL_BLK.iter().map(|word| (*word).to_owned()));
+    }
+    let mut step = progress.step(&format!("sweep on the {} kernel", boot.flavour));
+    step.total(boot.cells.len() as u64);
+    let report = machine::run(&machine, &mut |record| match &record.event {
+        Event::JobStart { name, .. } => step.detail(name),
+        Event::JobEnd { job, .. } => step.position(u64::from(*job) + 1),
+        _ => {}
+    })?;
+    if report.outcome.exit_reason().is_none() {
+        step.done(&format!("{} cells", boot.cells.len()));
+    }
+    Ok(report)
+}
+
+fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
+    let mut list = CommandList {
+        stop_on_failure: true,
+        mounts: spec.machine.commands.mounts.clone(),
+        ..CommandList::default()
+    };
+    let seconds = job::runtime(spec.workload, spec.common);
+    let limit = Duration::from_secs(seconds.into()) + CELL_GRACE;
+    for &cell in &boot.cells {
+        let text = job::resolve(spec.workload, spec.workload_origin, cell, spec.common)?;
+        let kept = spec.fio_folder.join(format!("{}.fio", cell.name()));
+        std::fs::write(&kept, &text).with_context(|| format!("writing {}", kept.display()))?;
+        let (input, output) = guest_files(cell);
+        let mut job = Job::new(
+            cell.name(),
+            Command::Argv(vec![
+                "fio".into(),
+                "--output-format=json+".into(),
+                format!("--output={output}"),
+                input.clone(),
+            ]),
+        );
+        job.timeout_ms = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        job.cwd = Some("/tmp".into());
+        job.collect = vec![output];
+        if cell.target == Target::Nvme {
+            job.count_device = Some(CONTROLLER.into());
+        }
+        list.files.push(FileEntry {
+            path: input,
+            data: Bytes::from(text.as_str()),
+            mode: None,
+        });
+        list.jobs.push(job);
+    }
+    Ok(list)
+}
+
+/// A cell's job file and its output, in the guest.
+fn guest_files(cell: Cell) -> (String, String) {
+    let name = cell.name();
+    (format!("/tmp/{name}.fio"), format!("/tmp/{name}.json"))
+}
+
+fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Result<Vec<Row>> {
+    let release = match &report.transcript.hello {
+        Some(hello) => hello.kernel_release.as_str(),
+        None => "",
+    };
+    let kernel = KernelIdentity::new(spec.guest.kernel(boot.flavour), release);
+    let mut rows: Vec<Row> = Vec::new();
+    for (index, &cell) in boot.cells.iter().enumerate() {
+        let record = u32::try_from(index)
+            .ok()
+            .and_then(|index| report.transcript.jobs.get(&index))
+            .ok_or_else(|| anyhow!("cell {} was not run", cell.name()))?;
+        let result = fio_result(spec, cell, record)?;
+        match cell.target {
+            Target::Nvme => rows.push(row(cell, &kernel, &result, record)?),
+            Target::NullBlk => {
+                if let Some(row) = rows.last_mut() {
+                    row.ratio_to_reference = Some(row.iops / result.iops);
+                }
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn fio_result(spec: &SweepSpec<'_>, cell: Cell, record: &JobRecord) -> anyhow::Result<FioResult> {
+    let (_, output) = guest_files(cell);
+    let text = record.files.get(&output).map_or(&[][..], Vec::as_slice);
+    let kept = spec.fio_folder.join(format!("{}.json", cell.name()));
+    std::fs::write(&kept, text).with_context(|| format!("writing {}", kept.display()))?;
+    let text = String::from_utf8_lossy(text);
+    if !record.succeeded() {
+        return Err(cell_failure(cell, record, &text).into());
+    }
+    let result = fio::parse(&text).map_err(|error| {
+        Failure::new(
+            ExitReason::Failed,
+            format!("cell {}: {error:#}", cell.name()),
+        )
+    })?;
+    if !result.preamble.is_empty() {
+        log::info!("fio in cell {}: {}", cell.name(), result.preamble);
+    }
+    Ok(result)
+}
+
+fn cell_failure(cell: Cell, record: &JobRecord, output: &str) -> Failure {
+    let stderr = String::from_utf8_lossy(&record.stderr);
+    let said = [stderr.trim(), output.split('{').next().unwrap_or("").trim()].join(" ");
+    let (reason, how) = match &record.outcome {
+        Some(Outcome::TimedOut) => (ExitReason::Timeout, "took too long".to_owned()),
+        Some(Outcome::Exited { code }) => (ExitReason::Failed, format!("exit code {code}")),
+        Some(Outcome::Signaled { signal }) => (ExitReason::Failed, format!("signal {signal}")),
+        Some(Outcome::NotStarted { error }) => (ExitReason::Failed, error.clone()),
+        None => (ExitReason::Failed, "did not end".to_owned()),
+    };
+    Failure::new(
+        reason,
+        format!("fio in cell {}: {how}: {}", cell.name(), said.trim()),
+    )
+}
+
+fn row(
+    cell: Cell,
+    kernel: &KernelIdentity,
+    result: &FioResult,
+    record: &JobRecord,
+) -> anyhow::Result<Row> {
+    let counted = counters_between(record)
+        .with_context(|| format!("the device's counters around cell {}", cell.name()))?;
+    Ok(Row {
+        depth: cell.depth,
+        path: cell.path,
+        kernel: kernel.clone(),
+        iops: result.iops,
+        lat_p50_ns: result.completion.percentile(50),
+        lat_p99_ns: result.completion.percentile(99),
+        submit_ns: result.submit_mean_ns,
+        polled_commands: counted.polled_commands,
+        irq_commands: counted.irq_commands,
+        interrupts: counted.interrupts,
+        doorbell_traps: counted.doorbell_traps,
+        lateness_p50_ns: counted.lateness.p50_ns,
+        lateness_p99_ns: counted.lateness.p99_ns,
+        ratio_to_reference: None,
+    })
+}
+
+/// What the device counted between a job's start and its end, over all I/O queues.
+///
+/// # Errors
+/// When a page is missing or cannot be read.
+pub fn counters_between(record: &JobRecord) -> anyhow::Result<Summary> {
+    let parse = |page: &Option<Vec<u8>>| -> anyhow::Result<CountersPage> {
+        let bytes = page
+            .as_ref()
+            .ok_or_else(|| anyhow!("no counters: {}", record.complaints.join(", ")))?;
+        Ok(CountersPage::parse(bytes)?)
+    };
+    let before = parse(&record.counters_before)?;
+    let after = parse(&record.counters_after)?;
+    Ok(after.counters.since(&before.counters).summary())
+}

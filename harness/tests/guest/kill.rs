@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A kill at any moment leaves nothing behind, and the next run works.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::Test;
+use crate::bench::{Place, Running, assert_code, hipri, kill, output};
+
+pub const TESTS: &[Test] = &[
+    ("kill_guest_is_told_and_leaves_nothing", guest),
+    ("kill_emulator_is_told_and_leaves_nothing", emulator),
+    ("kill_hipri_leaves_nothing", harness),
+    ("kill_at_any_moment_of_the_boot_leaves_nothing", any_moment),
+    ("interrupt_leaves_nothing", interrupt),
+    ("terminate_leaves_nothing", terminate),
+    ("guest_panic_has_its_own_exit_code", panic),
+    ("timeout_has_its_own_exit_code", timeout),
+    ("boot_failure_has_its_own_exit_code", boot_failure),
+    ("command_exit_code_comes_back", exit_code),
+];
+
+fn next_run_works(place: &Place) {
+    let again = output(hipri(place).args(["launch", "--profile", "floor", "--", "true"]));
+    assert_code(&again, 0);
+    place.assert_clean();
+}
+
+fn guest() {
+    let place = Place::new();
+    let run = Running::sleeping_guest(&place);
+    let pid = place.process("virtio_uml.device=").expect("the guest");
+    kill(pid, Signal::KILL);
+    assert_eq!(run.wait(), Some(3));
+    place.assert_clean();
+    next_run_works(&place);
+}
+
+fn emulator() {
+    let place = Place::new();
+    let run = Running::sleeping_guest(&place);
+    let pid = place.process("serve vhost-user").expect("the emulator");
+    kill(pid, Signal::KILL);
+    assert_eq!(run.wait(), Some(3));
+    place.assert_clean();
+    next_run_works(&place);
+}
+
+fn harness() {
+    let place = Place::new();
+    let run = Running::sleeping_guest(&place);
+    run.signal(Signal::KILL);
+    assert_eq!(run.wait(), None);
+    place.assert_clean();
+    next_run_works(&place);
+}
+
+/// Whatever is half done, the next run tidies up what the killed one could not.
+fn any_moment() {
+    let place = Place::new();
+    for milliseconds in [0, 3, 10, 20, 40, 80, 160, 320, 640] {
+        let mut command = hipri(&place);
+        command.args(["launch", "--profile", "floor", "--", "sleep 600"]);
+        let run = Running(command.spawn().expect("hipri starts"));
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        run.signal(Signal::KILL);
+        assert_eq!(run.wait(), None);
+        crate::bench::wait_until(Duration::from_secs(5), || place.processes().is_empty());
+        assert_eq!(place.processes(), [0; 0], "after {milliseconds} ms");
+    }
+    next_run_works(&place);
+}
+
+fn interrupt() {
+    let place = Place::new();
+    let run = Running::sleeping_guest(&place);
+    run.signal(Signal::INT);
+    assert_eq!(run.wait(), Some(130));
+    place.assert_clean();
+}
+
+fn terminate() {
+    let place = Place::new();
+    let run = Running::sleeping_guest(&place);
+    run.signal(Signal::TERM);
+    assert_eq!(run.wait(), Some(130));
+    place.assert_clean();
+}
+
+fn panic() {
+    let place = Place::new();
+    let run = output(hipri(&place).args(["launch", "--", "echo c > /proc/sysrq-trigger"]));
+    assert_code(&run, 6);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("panicked"), "{said}");
+    assert!(
+        said.lines().count() > 5,
+        "the last lines come with it: {said}"
+    );
+    place.assert_clean();
+}
+
+fn timeout() {
+    let place = Place::new();
+    let run = output(hipri(&place).args(["launch", "--timeout", "2", "--", "sleep 600"]));
+    assert_code(&run, 124);
+    place.assert_clean();
+}
+
+fn boot_failure() {
+    let place = Place::new();
+    let run = output(hipri(&place).args(["launch", "--append", "init=/nonsense", "--", "true"]));
+    assert_code(&run, 5);
+    place.assert_clean();
+}
+
+fn exit_code() {
+    let place = Place::new();
+    for (command, code) in [("exit 7", 7), ("exit 200", 127), ("kill -9 $$", 127)] {
+        let run = output(hipri(&place).args(["launch", "--", command]));
+        assert_code(&run, code);
+    }
+    place.assert_clean();
+}
