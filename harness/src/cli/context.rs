@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What every subcommand that boots a guest works out first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use emulator::config::DeviceConfig;
 use hipri_agent::{CommandList, MountEntry};
 
 use super::settings::MachineSettings;
@@ -46,6 +47,7 @@ impl Context {
         let accel = accel::decide(settings.accel, &host)?;
         let profile_path = repository.config("profiles", "toml", &settings.profile)?;
         let device_path = repository.config("devices", "toml", &settings.device)?;
+        check_configs(&profile_path, &device_path)?;
         let profile = profile_path
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -100,7 +102,7 @@ impl Context {
     pub fn machine<'a>(
         &self,
         guest: &'a Guest,
-        logs: &'a std::path::Path,
+        logs: &'a Path,
         verbose: u8,
     ) -> anyhow::Result<Spec<'a>> {
         let mut commands = CommandList::default();
@@ -131,4 +133,13 @@ impl Context {
             show_console: verbose > 0,
         })
     }
+}
+
+/// The emulator's own reading of its files: a mistake is told before anything is built.
+fn check_configs(profile: &Path, device: &Path) -> Result<(), Failure> {
+    emulator::config::load_profile(&profile.display().to_string())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    DeviceConfig::load(&device.display().to_string())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(())
 }
