@@ -495,6 +495,14 @@ fn shadow_value_beyond_the_queue_is_reported_once() {
     assert!(host.engine.is_idle());
 }
 
+fn abort_command(queue: usize, cid: u16) -> SubmissionQueueEntry {
+    let queue = u32::try_from(queue).expect("a queue identifier");
+    SubmissionQueueEntry {
+        cdw10: (u32::from(cid) << 16 | queue).into(),
+        ..command(0x08, 0)
+    }
+}
+
 #[test]
 fn abort_of_a_waiting_command_completes_it_first() {
     let mut host = Host::new(slow(1, 1_000_000));
@@ -502,10 +510,7 @@ fn abort_of_a_waiting_command_completes_it_first() {
     let cid = host.put(queue, transfer(NvmOpcode::READ, 0, 8));
     host.ring(queue);
     host.step();
-    let abort = SubmissionQueueEntry {
-        cdw10: (u32::from(cid) << 16 | queue as u32).into(),
-        ..command(0x08, 0)
-    };
+    let abort = abort_command(queue, cid);
     assert_eq!(host.admin(abort), (Status::SUCCESS, 0));
     let cqe = host.take(queue).expect("no completion");
     assert_eq!(
@@ -528,10 +533,7 @@ fn abort_of_a_queued_command_waits_for_its_turn() {
     host.settle();
     let cid = host.put(queue, transfer(NvmOpcode::READ, 0, 8));
     host.ring(queue);
-    let abort = SubmissionQueueEntry {
-        cdw10: (u32::from(cid) << 16 | queue as u32).into(),
-        ..command(0x08, 0)
-    };
+    let abort = abort_command(queue, cid);
     host.put(0, abort);
     host.ring(0);
     host.settle();
