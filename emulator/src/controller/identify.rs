@@ -21,8 +21,9 @@ use crate::spec::{NSID_BROADCAST, Status, SubmissionQueueEntry};
 /// Firmware revision.
 pub const FIRMWARE: [u8; 8] = *b"0.1     ";
 
-/// PCI vendor of the controller's identity: Red Hat, which lends a range to emulated devices.
-const PCI_VENDOR: u16 = 0x1B36;
+/// PCI vendor of the device, in configuration space as in Identify: a number that nobody was
+/// assigned ("HP" in ASCII), so that no driver's quirk applies to it.
+pub const PCI_VENDOR_ID: u16 = 0x4850;
 
 /// Aborts that may wait at once (ACL + 1).
 pub const ABORT_LIMIT: u8 = 4;
@@ -82,8 +83,8 @@ impl Controller {
 
     fn identify_controller(&self) -> IdentifyController {
         let mut id = IdentifyController::new_zeroed();
-        id.vid.set(PCI_VENDOR);
-        id.ssvid.set(PCI_VENDOR);
+        id.vid.set(PCI_VENDOR_ID);
+        id.ssvid.set(PCI_VENDOR_ID);
         id.sn = padded(&self.config.serial);
         id.mn = padded(&self.config.model);
         id.fr = FIRMWARE;

@@ -17,7 +17,7 @@ mod registers;
 pub use admin::AdminOutcome;
 pub use config::{BlockSize, ControllerConfig, NamespaceConfig, SetupError};
 pub use features::Features;
-pub use identify::ABORT_LIMIT;
+pub use identify::{ABORT_LIMIT, PCI_VENDOR_ID};
 pub use io::{FlushScope, IoClass, IoContext, IoOutcome, IoUnit};
 pub use namespace::media_status;
 pub use queues::{

@@ -279,3 +279,6 @@ impl Engine {
         self.due.reserve(self.controller.queues.completion_slots());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use vfio_bindings::bindings::vfio::{VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX};
 
 use super::{BAR0_SIZE, ConfigSpace, MSIX_PBA, MSIX_TABLE, MsiPort, Msix};
-use crate::controller::InterruptSink;
+use crate::controller::{InterruptSink, PCI_VENDOR_ID};
 use crate::dma::GuestRam;
 use crate::engine::Engine;
 use crate::timing::Nanos;
@@ -24,7 +24,7 @@ impl Default for Identity {
     /// Not an assigned identifier, so that no driver has quirks for it; drivers bind by class.
     fn default() -> Self {
         Self {
-            vendor_id: 0x4850,
+            vendor_id: PCI_VENDOR_ID,
             device_id: 0x0001,
             revision: 1,
         }
