@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -101,6 +102,8 @@ impl Device {
             .arg(&spec.device)
             .args(["--seed", &spec.seed.to_string()])
             .args(core.map(|core| format!("--cpu={core}")))
+            // Ctrl-C is for hipri alone, which ends its children in order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)

@@ -105,6 +105,8 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
         follower: spec.show_console.then(|| Follower::new(&files.console)),
     };
     let ending = watch.until_end()?;
+    // Ctrl-C reaches a guest that has not left our process group yet.
+    interrupt::check()?;
     let outcome = watch.close(ending, &files)?;
     let Watch {
         device,
