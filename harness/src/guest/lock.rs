@@ -9,11 +9,12 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::paths::Paths;
+use crate::interrupt::EmptyOnExit;
 use crate::progress::Progress;
 
 /// Held while something under `target/guest/` is made.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct Lock(File, EmptyOnExit);
 
 /// Takes the lock, waiting for another hipri if need be.
 ///
@@ -48,7 +49,7 @@ pub fn take(paths: &Paths, progress: &dyn Progress) -> anyhow::Result<Lock> {
         }
         Err(error) => return Err(error).with_context(failed),
     }
-    let lock = Lock(file);
+    let lock = Lock(file, EmptyOnExit::new(&path));
     lock.write(&format!("{}\n", std::process::id()))
         .with_context(failed)?;
     Ok(lock)

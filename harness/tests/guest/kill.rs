@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("interrupt_leaves_nothing", interrupt),
     ("terminate_leaves_nothing", terminate),
     ("guest_panic_has_its_own_exit_code", panic),
+    ("guest_hang_has_its_own_exit_code", hang),
     ("timeout_has_its_own_exit_code", timeout),
     ("boot_failure_has_its_own_exit_code", boot_failure),
     ("command_exit_code_comes_back", exit_code),
@@ -148,6 +149,24 @@ fn panic() {
         said.lines().count() > 5,
         "the last lines come with it: {said}"
     );
+    place.assert_clean();
+}
+
+/// A guest that is stopped says nothing any more; it is given up when its job is long overdue.
+fn hang() {
+    let place = Place::new();
+    let mut command = hipri(&place);
+    command
+        .args(["sweep", "--profile", "floor", "--paths", "mainline"])
+        .stderr(Stdio::null());
+    let run = Running(command.spawn().expect("hipri starts"));
+    wait_until(Duration::from_secs(10), || {
+        place.process("virtio_uml.device=").is_some()
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    let guest = place.process("virtio_uml.device=").expect("the guest");
+    kill(guest, Signal::STOP);
+    assert_eq!(run.wait(), Some(7));
     place.assert_clean();
 }
 
