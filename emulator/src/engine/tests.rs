@@ -328,6 +328,7 @@ fn timed_command_completes_at_its_time_and_not_before() {
     assert_eq!(host.completions(queue), [cid]);
     let lateness = &host.engine.counters().queues()[1].lateness;
     assert_eq!((lateness.count(), lateness.max()), (1, 100));
+    assert_eq!(host.engine.counters().summary().early, 0);
 }
 
 #[test]
