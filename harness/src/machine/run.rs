@@ -2,7 +2,7 @@
 //! One boot from the device's start to the guest's end.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -296,7 +296,7 @@ impl Follower {
         let Some(file) = &mut self.file else { return };
         let mut text = Vec::new();
         // A log that cannot be followed is still in the result folder.
-        if file.seek(SeekFrom::Current(0)).is_ok() && file.read_to_end(&mut text).is_ok() {
+        if file.read_to_end(&mut text).is_ok() {
             eprint!("{}", String::from_utf8_lossy(&text));
         }
     }
