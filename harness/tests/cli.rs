@@ -219,3 +219,34 @@ fn probe_json_is_one_document() {
     assert_eq!(findings["auto"]["accel"], "uml");
     assert!(findings["host"]["cores"].is_array());
 }
+
+#[test]
+fn missing_package_manager_is_told() {
+    let here = folder();
+    hipri(&here)
+        .env("PATH", here.path())
+        .args(["launch", "--", "true"])
+        .assert()
+        .code(3)
+        .stderr(contains("dpkg").and(one_sentence()));
+}
+
+#[test]
+fn setup_without_apt_names_the_list_of_packages() {
+    let here = folder();
+    for tool in ["sh", "sed", "dirname"] {
+        let found = ["/usr/bin", "/bin"]
+            .map(|folder| std::path::Path::new(folder).join(tool))
+            .into_iter()
+            .find(|path| path.exists())
+            .expect("the tool");
+        std::os::unix::fs::symlink(found, here.path().join(tool)).expect("a link");
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    Command::new("/bin/sh")
+        .arg(root.expect("the checkout").join("scripts/setup"))
+        .env("PATH", here.path())
+        .assert()
+        .code(3)
+        .stderr(contains("scripts/packages.txt").and(one_sentence()));
+}

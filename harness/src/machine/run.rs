@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -78,48 +78,34 @@ impl RunReport {
 pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<RunReport> {
     let _guard = interrupt::Guard::new();
     let scratch = Scratch::new(spec.memory_mib << 20)?;
-    let log = |name: &str| spec.logs.join(format!("{}{name}", spec.log_prefix));
-    let (console, device_log) = (log("console.log"), log("device.log"));
+    let files = RunFiles::new(spec, &scratch);
     write_commands(&scratch, &spec.commands)?;
-    File::create(&console).with_context(|| format!("making {}", console.display()))?;
-    let socket = scratch.file("device.socket");
-    let channel_path = scratch.file("channel");
-    let early = scratch.file("early.log");
-
-    let channel = Channel::create(&channel_path)?;
+    File::create(&files.console).with_context(|| format!("making {}", files.console.display()))?;
+    let channel = Channel::create(&files.channel)?;
     let device = Device::start(
         &spec.device,
         spec.placement.device,
         scratch.path(),
-        &socket,
-        &device_log,
+        &files.socket,
+        &files.device_log,
     )?;
     let _terminal = TerminalState::save(spec.console);
-    let command = uml::command(
-        spec,
-        &uml::Files {
-            scratch: scratch.path(),
-            socket: &socket,
-            channel: &channel_path,
-            console: &console,
-            early: &early,
-        },
-    )?;
+    let command = uml::command(spec, &files.for_guest(&scratch))?;
     log::debug!("{command:?}");
     let mut watch = Watch {
         spec,
         observe,
         channel,
-        device,
         guest: GuestProcess::start(command)?,
+        device,
         transcript: Transcript::default(),
         begun: Instant::now(),
         boot_wall: None,
         silence: Some((Instant::now() + BOOT_LIMIT, "no word from the agent".into())),
-        follower: spec.show_console.then(|| Follower::new(&console)),
+        follower: spec.show_console.then(|| Follower::new(&files.console)),
     };
     let ending = watch.until_end()?;
-    let outcome = watch.close(ending, &console, &early)?;
+    let outcome = watch.close(ending, &files)?;
     let Watch {
         device,
         transcript,
@@ -129,14 +115,45 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
     } = watch;
     drop(guest);
     device.stop()?;
-    let console = read_lossy(&console);
     Ok(RunReport {
         outcome,
         transcript,
         boot_wall,
-        console,
-        device_log,
+        console: read_lossy(&files.console),
+        device_log: files.device_log,
     })
+}
+
+/// The files of one run.
+struct RunFiles {
+    socket: PathBuf,
+    channel: PathBuf,
+    early: PathBuf,
+    console: PathBuf,
+    device_log: PathBuf,
+}
+
+impl RunFiles {
+    fn new(spec: &Spec<'_>, scratch: &Scratch) -> Self {
+        let log = |name: &str| spec.logs.join(format!("{}{name}", spec.log_prefix));
+        Self {
+            socket: scratch.file("device.socket"),
+            channel: scratch.file("channel"),
+            early: scratch.file("early.log"),
+            console: log("console.log"),
+            device_log: log("device.log"),
+        }
+    }
+
+    fn for_guest<'a>(&'a self, scratch: &'a Scratch) -> uml::Files<'a> {
+        uml::Files {
+            scratch: scratch.path(),
+            socket: &self.socket,
+            channel: &self.channel,
+            console: &self.console,
+            early: &self.early,
+        }
+    }
 }
 
 fn write_commands(scratch: &Scratch, commands: &CommandList) -> anyhow::Result<()> {
@@ -254,18 +271,13 @@ impl Watch<'_, '_> {
     }
 
     /// Tells how the run ended, with the console in its final state.
-    fn close(
-        &mut self,
-        ending: Ending,
-        console: &std::path::Path,
-        early: &std::path::Path,
-    ) -> anyhow::Result<Outcome> {
-        let mut log = read_lossy(console);
+    fn close(&self, ending: Ending, files: &RunFiles) -> anyhow::Result<Outcome> {
+        let mut log = read_lossy(&files.console);
         if log.trim().is_empty() {
             // It never had a console: what it said before that is all there is.
-            log = read_lossy(early);
-            std::fs::write(console, &log)
-                .with_context(|| format!("writing {}", console.display()))?;
+            log = read_lossy(&files.early);
+            std::fs::write(&files.console, &log)
+                .with_context(|| format!("writing {}", files.console.display()))?;
         }
         Ok(match ending {
             Ending::Stopped(outcome) => outcome,
@@ -286,7 +298,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(path: &std::path::Path) -> Self {
+    fn new(path: &Path) -> Self {
         Self {
             file: File::open(path).ok(),
         }
@@ -302,7 +314,7 @@ impl Follower {
     }
 }
 
-fn read_lossy(path: &std::path::Path) -> String {
+fn read_lossy(path: &Path) -> String {
     std::fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default()

@@ -1,18 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A kill at any moment leaves nothing behind, and the next run works.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::Test;
-use crate::bench::{Place, Running, assert_code, hipri, kill, output};
+use crate::bench::{Place, Running, assert_code, hipri, kill, output, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("kill_guest_is_told_and_leaves_nothing", guest),
     ("kill_emulator_is_told_and_leaves_nothing", emulator),
     ("kill_hipri_leaves_nothing", harness),
-    ("kill_at_any_moment_of_the_boot_leaves_nothing", any_moment),
+    (
+        "kill_hipri_at_any_moment_leaves_no_process",
+        any_moment_of_hipri,
+    ),
+    (
+        "kill_guest_at_any_moment_leaves_nothing",
+        any_moment_of_guest,
+    ),
+    (
+        "kill_emulator_at_any_moment_leaves_nothing",
+        any_moment_of_emulator,
+    ),
     ("interrupt_leaves_nothing", interrupt),
     ("terminate_leaves_nothing", terminate),
     ("guest_panic_has_its_own_exit_code", panic),
@@ -56,18 +68,53 @@ fn harness() {
     next_run_works(&place);
 }
 
+/// Moments after the start: the device is being made, the kernel boots, the command runs.
+const MOMENTS: [u64; 9] = [0, 3, 10, 20, 40, 80, 160, 320, 640];
+
+fn starting(place: &Place) -> Running {
+    let mut command = hipri(place);
+    command
+        .args(["launch", "--profile", "floor", "--", "sleep 600"])
+        .stderr(Stdio::null());
+    Running(command.spawn().expect("hipri starts"))
+}
+
 /// Whatever is half done, the next run tidies up what the killed one could not.
-fn any_moment() {
+fn any_moment_of_hipri() {
     let place = Place::new();
-    for milliseconds in [0, 3, 10, 20, 40, 80, 160, 320, 640] {
-        let mut command = hipri(&place);
-        command.args(["launch", "--profile", "floor", "--", "sleep 600"]);
-        let run = Running(command.spawn().expect("hipri starts"));
+    for milliseconds in MOMENTS {
+        let run = starting(&place);
         std::thread::sleep(Duration::from_millis(milliseconds));
         run.signal(Signal::KILL);
         assert_eq!(run.wait(), None);
-        crate::bench::wait_until(Duration::from_secs(5), || place.processes().is_empty());
+        wait_until(Duration::from_secs(5), || place.processes().is_empty());
         assert_eq!(place.processes(), [0; 0], "after {milliseconds} ms");
+    }
+    next_run_works(&place);
+}
+
+fn any_moment_of_guest() {
+    any_moment_of("virtio_uml.device=");
+}
+
+fn any_moment_of_emulator() {
+    any_moment_of("serve vhost-user");
+}
+
+/// Kills the child whose command line contains `text` some time after it was first seen.
+fn any_moment_of(text: &str) {
+    let place = Place::new();
+    for milliseconds in MOMENTS {
+        let run = starting(&place);
+        wait_until(Duration::from_secs(10), || place.process(text).is_some());
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        kill(place.process(text).expect("the child"), Signal::KILL);
+        let code = run.wait();
+        assert!(
+            matches!(code, Some(3 | 5)),
+            "after {milliseconds} ms: {code:?}"
+        );
+        place.assert_clean();
     }
     next_run_works(&place);
 }
@@ -88,9 +135,12 @@ fn terminate() {
     place.assert_clean();
 }
 
+/// A way to panic that needs nothing of the kernel's configuration.
+const OUT_OF_MEMORY: &str = "echo 2 > /proc/sys/vm/panic_on_oom && exec tail /dev/zero";
+
 fn panic() {
     let place = Place::new();
-    let run = output(hipri(&place).args(["launch", "--", "echo c > /proc/sysrq-trigger"]));
+    let run = output(hipri(&place).args(["launch", "--mem", "128M", "--", OUT_OF_MEMORY]));
     assert_code(&run, 6);
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(said.contains("panicked"), "{said}");
