@@ -369,6 +369,7 @@ impl Engine {
             counters.errors += 1;
         }
         if let Some(due) = completed.due {
+            counters.early += u64::from(now < due);
             counters.lateness.record(now.saturating_sub(due));
         }
     }

@@ -37,6 +37,8 @@ pub struct QueueCounters {
     pub bytes_written: u64,
     /// Commands that completed with another status than success.
     pub errors: u64,
+    /// Timed completions posted before their time: always 0, but counted, not claimed.
+    pub early: u64,
     /// Commands by opcode, see [`OPCODE_SLOTS`].
     pub opcodes: [u64; OPCODE_SLOTS],
     /// How long after its time each timed completion was posted.
@@ -70,6 +72,7 @@ impl QueueCounters {
             bytes_read: self.bytes_read.saturating_sub(earlier.bytes_read),
             bytes_written: self.bytes_written.saturating_sub(earlier.bytes_written),
             errors: self.errors.saturating_sub(earlier.errors),
+            early: self.early.saturating_sub(earlier.early),
             opcodes,
             lateness: self.lateness.since(&earlier.lateness),
         }
@@ -129,6 +132,7 @@ impl Counters {
             summary.bytes_read += queue.bytes_read;
             summary.bytes_written += queue.bytes_written;
             summary.errors += queue.errors;
+            summary.early += queue.early;
             lateness.add(&queue.lateness);
         }
         summary.lateness = lateness.percentiles();
@@ -153,6 +157,8 @@ pub struct Summary {
     pub bytes_written: u64,
     /// Commands that failed.
     pub errors: u64,
+    /// Timed completions that were posted before their time: a fault of the device.
+    pub early: u64,
     /// How long after their time completions were posted.
     pub lateness: Percentiles,
 }
@@ -162,7 +168,7 @@ impl std::fmt::Display for Summary {
         write!(
             f,
             "{} commands polled, {} by interrupt ({} interrupts), {} failed; {} doorbells trapped; \
-             {} bytes read, {} written; lateness p50 {} ns, p99 {} ns, max {} ns",
+             {} bytes read, {} written; lateness p50 {} ns, p99 {} ns, max {} ns, {} early",
             self.polled_commands,
             self.irq_commands,
             self.interrupts,
@@ -173,6 +179,7 @@ impl std::fmt::Display for Summary {
             self.lateness.p50_ns,
             self.lateness.p99_ns,
             self.lateness.max_ns,
+            self.early,
         )
     }
 }
