@@ -44,8 +44,9 @@ Exit codes:
   130  interrupted
 `launch -- CMD` ends with CMD's own code, at most 127.
 
-Every option can be given in the environment as HIPRI_NAME, and in hipri.toml in the current
-directory; the command line wins over the environment, the environment over the file.";
+An option that shows [env: HIPRI_NAME] can be given in the environment. hipri.toml in the current
+directory may set profile, device, accel, mem, append, share, kernel-source, seed, out, paths,
+depths, runtime and workload. The command line wins over the environment, that over the file.";
 
 impl ExitReason {
     /// The process's exit code.

@@ -76,6 +76,22 @@ fn is_root(place: &Path) -> bool {
         .all(|name| place.join(name).exists())
 }
 
+/// Reads a file of ours; a mistake in it is one sentence with file, line and key.
+///
+/// # Errors
+/// Exit 2.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+        Failure::usage(format!(
+            "{}: line {line}: {}",
+            path.display(),
+            error.message().trim_end()
+        ))
+    })
+}
+
 /// The stems of a folder's files with this extension, sorted.
 pub fn names_in(folder: &Path, extension: &str) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(folder)

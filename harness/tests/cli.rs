@@ -90,7 +90,11 @@ fn profile_with_unknown_key_names_file_and_key() {
         .args(["--", "true"])
         .assert()
         .code(2)
-        .stderr(contains("mine.toml").and(contains("warp_factor")));
+        .stderr(
+            contains("mine.toml")
+                .and(contains("warp_factor"))
+                .and(one_sentence()),
+        );
 }
 
 #[test]
@@ -104,18 +108,22 @@ fn device_with_unknown_key_names_file_and_key() {
         .args(["--", "true"])
         .assert()
         .code(2)
-        .stderr(contains("mine.toml").and(contains("queues")));
+        .stderr(
+            contains("mine.toml")
+                .and(contains("queues"))
+                .and(one_sentence()),
+        );
 }
 
 #[test]
 fn settings_file_with_unknown_key_is_refused() {
     let here = folder();
     std::fs::write(here.path().join("hipri.toml"), "profil = \"floor\"\n").expect("a file");
-    hipri(&here)
-        .arg("--dry-run")
-        .assert()
-        .code(2)
-        .stderr(contains("hipri.toml").and(contains("profil")));
+    hipri(&here).arg("--dry-run").assert().code(2).stderr(
+        contains("hipri.toml")
+            .and(contains("profil"))
+            .and(one_sentence()),
+    );
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Profile {
     pub fn parse(text: &str, origin: &str) -> Result<Self, ProfileError> {
         let file: ProfileFile = toml::from_str(text).map_err(|error| ProfileError::Syntax {
             origin: origin.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
+            message: sentence(text, &error),
         })?;
         let at = Origin(origin);
         let units = match file.units {
@@ -262,6 +262,13 @@ impl Origin<'_> {
         }
         Ok(Service { time, jitter })
     }
+}
+
+/// What is wrong and in which line; the parser's own text spreads over several lines.
+fn sentence(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+    format!("line {line}: {}", error.message().trim_end())
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Context {
     pub fn machine<'a>(
         &self,
         guest: &'a Guest,
-        logs: &'a Path,
+        logs: Option<&'a Path>,
         verbose: u8,
     ) -> anyhow::Result<Spec<'a>> {
         let mut commands = CommandList::default();

@@ -70,8 +70,9 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         context.announce(progress.as_ref());
     }
     let guest = context.guest(progress.as_ref())?;
-    let logs = super::Logs::new(context.settings.out.as_deref())?;
-    let mut spec = context.machine(&guest, logs.path(), verbose)?;
+    let logs = context.settings.out.as_deref();
+    super::make_log_folder(logs)?;
+    let mut spec = context.machine(&guest, logs, verbose)?;
     spec.kernel = &guest.kernel(options.kernel).path;
     spec.kernel_args.insert(0, "nvme.poll_queues=1".to_owned());
     spec.time_limit = options.timeout.map(Duration::from_secs);

@@ -4,7 +4,6 @@
 mod context;
 mod guest;
 mod launch;
-mod logs;
 mod options;
 mod probe;
 mod settings;
@@ -12,15 +11,15 @@ mod suite;
 mod sweep;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::{self, EXIT_CODES_HELP};
 use crate::interrupt;
 use crate::machine::{device, start};
-
-use logs::Logs;
 
 pub use context::Context;
 
@@ -99,6 +98,16 @@ fn dispatch(
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),
         Some(Command::Start(_) | Command::Device(_)) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Makes the folder that the user named for the logs, if there is one.
+fn make_log_folder(folder: Option<&Path>) -> anyhow::Result<()> {
+    match folder {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))
+        }
+        None => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::options::{MachineOptions, SweepOptions, parse_memory};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
+use crate::repository::parse_toml;
 use crate::sweep::{IoPath, Reference, seed};
 
 /// The file's name, in the current directory.
@@ -48,8 +49,7 @@ impl SettingsFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(Failure::usage(format!("{}: {error}", path.display()))),
         };
-        toml::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        parse_toml(path, &text)
     }
 }
 

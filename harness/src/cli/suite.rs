@@ -50,7 +50,8 @@ pub fn run(options: &SuiteOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let progress = progress::for_stderr();
     let mut ktap = Ktap::begin(std::io::stdout(), checks).context("writing to stdout")?;
     let mut totals = Totals::default();
-    let logs = super::Logs::new(options.machine.out.as_deref())?;
+    let logs = options.machine.out.as_deref();
+    super::make_log_folder(logs)?;
     for (name, suite) in &suites {
         let mut machine = options.machine.clone();
         machine.profile = machine.profile.or_else(|| Some(suite.profile.clone()));
@@ -58,7 +59,7 @@ pub fn run(options: &SuiteOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         let context = Context::new(MachineSettings::resolve(&machine, &file)?)?;
         let guest = context.guest(progress.as_ref())?;
         let environment = Environment {
-            machine: context.machine(&guest, logs.path(), verbose)?,
+            machine: context.machine(&guest, logs, verbose)?,
             guest: &guest,
             name,
         };

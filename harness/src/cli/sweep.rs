@@ -44,7 +44,7 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     folder.keep_config("workload", &workload)?;
     let result = sweep::run(
         &SweepSpec {
-            machine: context.machine(&guest, folder.path(), verbose)?,
+            machine: context.machine(&guest, Some(folder.path()), verbose)?,
             guest: &guest,
             profile: context.profile.clone(),
             accel: context.accel.accel.name(),

@@ -138,10 +138,11 @@ fn git(dir: &Path) -> Command {
         .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE");
-    for (role, default) in [("AUTHOR", "hipri"), ("COMMITTER", "hipri")] {
-        let has_identity = output(command("git").args(["config", "user.email"])).is_ok();
-        if !has_identity {
-            git.env(format!("GIT_{role}_NAME"), default)
+    for role in ["AUTHOR", "COMMITTER"] {
+        let identity = format!("GIT_{role}_IDENT");
+        let known = output(command("git").current_dir(dir).args(["var", &identity])).is_ok();
+        if !known {
+            git.env(format!("GIT_{role}_NAME"), "hipri")
                 .env(format!("GIT_{role}_EMAIL"), "hipri@localhost");
         }
     }

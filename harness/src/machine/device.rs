@@ -130,11 +130,16 @@ impl Device {
             }
         }
         Err(Failure::infrastructure(format!(
-            "the emulated device does not listen after {} s; see {}",
+            "the emulated device does not listen after {} s: {}",
             READY_LIMIT.as_secs(),
-            self.log.display()
+            self.last_words()
         ))
         .into())
+    }
+
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        tail(&text, REFUSAL_LINES).trim().to_owned()
     }
 
     /// The emulator has said why in its log; its exit code is one of ours.
@@ -143,9 +148,7 @@ impl Device {
             Some(2) => ExitReason::Usage,
             _ => ExitReason::Infrastructure,
         };
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let said = tail(&text, REFUSAL_LINES);
-        let said = said.trim();
+        let said = self.last_words();
         if said.is_empty() {
             Failure::new(reason, format!("the emulated device ended ({status})"))
         } else {

@@ -57,8 +57,9 @@ pub struct Spec<'a> {
     pub console: Console,
     /// The whole run may take this long.
     pub time_limit: Option<Duration>,
-    /// Where `console.log` and `device.log` go; exists.
-    pub logs: &'a Path,
+    /// Where `console.log` and `device.log` stay, a directory that exists; `None` when nobody
+    /// wants them after the run.
+    pub logs: Option<&'a Path>,
     /// Prefix of the logs' names, to tell several boots apart; may be empty.
     pub log_prefix: &'a str,
     /// Whether the kernel's log is shown on stderr while it grows.

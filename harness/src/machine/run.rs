@@ -49,7 +49,7 @@ pub struct RunReport {
     /// The kernel's log.
     pub console: String,
     /// The device's log.
-    pub device_log: PathBuf,
+    pub device_log: String,
 }
 
 impl RunReport {
@@ -57,10 +57,10 @@ impl RunReport {
     pub fn failure(&self) -> Option<Failure> {
         let reason = self.outcome.exit_reason()?;
         let lines = match &self.outcome {
-            Outcome::DeviceDied(_) => std::fs::read_to_string(&self.device_log).unwrap_or_default(),
-            _ => self.console.clone(),
+            Outcome::DeviceDied(_) => &self.device_log,
+            _ => &self.console,
         };
-        let lines = tail(&lines, TAIL_LINES);
+        let lines = tail(lines, TAIL_LINES);
         let message = if lines.is_empty() {
             format!("{} (its log is empty)", self.outcome)
         } else {
@@ -122,7 +122,7 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
         transcript,
         boot_wall,
         console: read_lossy(&files.console),
-        device_log: files.device_log,
+        device_log: read_lossy(&files.device_log),
     })
 }
 
@@ -137,7 +137,8 @@ struct RunFiles {
 
 impl RunFiles {
     fn new(spec: &Spec<'_>, scratch: &Scratch) -> Self {
-        let log = |name: &str| spec.logs.join(format!("{}{name}", spec.log_prefix));
+        let logs = spec.logs.unwrap_or(scratch.path());
+        let log = |name: &str| logs.join(format!("{}{name}", spec.log_prefix));
         Self {
             socket: scratch.file("device.socket"),
             channel: scratch.file("channel"),

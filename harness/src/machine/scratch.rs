@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, statfs, statvfs};
@@ -16,6 +17,8 @@ use crate::exit::Failure;
 
 const PREFIX: &str = "hipri-run-";
 const LOCK: &str = "lock";
+/// A directory is given its lock at once; after this time without one it never will be.
+const BIRTH_LIMIT: Duration = Duration::from_secs(60);
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The directory of one run; removed when dropped.
@@ -41,8 +44,11 @@ impl Scratch {
             .prefix(PREFIX)
             .tempdir_in(&base)
             .with_context(|| format!("making a run directory in {}", base.display()))?;
-        let lock = File::create(directory.path().join(LOCK)).context("making the run's lock")?;
+        // It gets its name when it is held: a lock that is seen and free has lost its holder.
+        let unnamed = directory.path().join("lock.new");
+        let lock = File::create(&unnamed).context("making the run's lock")?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).context("locking the run")?;
+        std::fs::rename(&unnamed, directory.path().join(LOCK)).context("naming the run's lock")?;
         Ok(Self {
             directory,
             _lock: lock,
@@ -133,9 +139,15 @@ fn sweep_stale(base: &Path) {
 }
 
 fn is_stale(directory: &Path) -> bool {
-    // No lock file yet: its owner is just being born, or died in that instant.
-    File::open(directory.join(LOCK))
-        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_ok())
+    match File::open(directory.join(LOCK)) {
+        Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared).is_ok(),
+        // Its owner is just making it, or died in that instant.
+        Err(_) => age(directory).is_some_and(|age| age > BIRTH_LIMIT),
+    }
+}
+
+fn age(directory: &Path) -> Option<Duration> {
+    directory.metadata().ok()?.modified().ok()?.elapsed().ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::exit::Failure;
 use crate::guest::Flavour;
+use crate::repository::parse_toml;
 
 /// A suite.
 #[derive(Clone, Debug, Deserialize)]
@@ -108,8 +109,7 @@ impl Suite {
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        let suite: Self = toml::from_str(&text)
-            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let suite: Self = parse_toml(path, &text)?;
         let mut names: Vec<_> = suite.checks.iter().map(|check| &check.name).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {

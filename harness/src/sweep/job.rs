@@ -44,9 +44,50 @@ pub fn batch(depth: u32) -> u32 {
     (depth / 2).max(1)
 }
 
-/// The seconds that a cell takes.
-pub fn runtime(text: &str, common: Common) -> u32 {
-    common.runtime.or_else(|| own_runtime(text)).unwrap_or(1)
+/// The seconds that a cell takes, a part of one counted as one.
+///
+/// # Errors
+/// Exit 2, when the file's own runtime is none that can be read.
+pub fn runtime(text: &str, origin: &str, common: Common) -> Result<u32, Failure> {
+    if let Some(seconds) = common.runtime {
+        return Ok(seconds);
+    }
+    let mut longest = None;
+    for value in text.lines().filter_map(own_runtime) {
+        let seconds = parse_time(value).ok_or_else(|| {
+            Failure::usage(format!(
+                "{origin}: runtime={value} is no time such as 30, 500ms or 2m"
+            ))
+        })?;
+        longest = longest.max(Some(seconds));
+    }
+    Ok(longest.unwrap_or(DEFAULT_RUNTIME))
+}
+
+/// Seconds of a cell when nobody says anything.
+const DEFAULT_RUNTIME: u32 = 1;
+
+/// The value of a line that sets the runtime.
+fn own_runtime(line: &str) -> Option<&str> {
+    let (_, value) = line.split_once('=')?;
+    (key(line)? == "runtime").then_some(value.trim())
+}
+
+/// fio's times: a number with a unit, seconds without one. Rounded up to seconds.
+fn parse_time(text: &str) -> Option<u32> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().ok()?;
+    let microseconds = match text[digits.len()..].trim() {
+        "us" | "usec" => 1,
+        "ms" | "msec" => 1_000,
+        "" | "s" | "sec" => 1_000_000,
+        "m" | "min" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return None,
+    };
+    let seconds = number.checked_mul(microseconds)?.div_ceil(1_000_000);
+    u32::try_from(seconds).ok()
 }
 
 /// The job file of one cell.
@@ -70,9 +111,15 @@ pub fn resolve(text: &str, origin: &str, cell: Cell, common: Common) -> Result<S
             None => writeln!(resolved, "{key}"),
         };
     }
-    let _ = writeln!(resolved, "runtime={}", runtime(text, common));
+    runtime(text, origin, common)?;
+    if let Some(seconds) = common.runtime {
+        let _ = writeln!(resolved, "runtime={seconds}");
+    } else if !text.lines().any(|line| own_runtime(line).is_some()) {
+        let _ = writeln!(resolved, "runtime={DEFAULT_RUNTIME}");
+    }
+    let replaced = |key| OF_THE_CELL.contains(&key) || key == "runtime" && common.runtime.is_some();
     for line in text.lines() {
-        if !key(line).is_some_and(|key| key == "runtime" || OF_THE_CELL.contains(&key)) {
+        if !key(line).is_some_and(replaced) {
             resolved.push_str(line);
             resolved.push('\n');
         }
@@ -118,15 +165,6 @@ fn key(line: &str) -> Option<&str> {
     }
     let key = line.split_once('=').map_or(line, |(key, _)| key);
     Some(key.trim())
-}
-
-fn own_runtime(text: &str) -> Option<u32> {
-    text.lines().find_map(|line| {
-        let value = line.split_once('=')?.1;
-        (key(line)? == "runtime")
-            .then(|| value.trim().trim_end_matches('s').parse().ok())
-            .flatten()
-    })
 }
 
 impl Target {
@@ -193,7 +231,7 @@ mod tests {
     #[test]
     fn resolve_runtime_option_wins_over_the_files() {
         let text = "[seed]\nruntime=5s\n";
-        assert_eq!(runtime(text, COMMON), 5);
+        assert_eq!(runtime(text, "x.fio", COMMON).unwrap(), 5);
         let told = Common {
             runtime: Some(2),
             ..COMMON
@@ -201,6 +239,32 @@ mod tests {
         let job = resolve(text, "x.fio", cell(1, IoPath::Mainline), told).unwrap();
         assert!(job.contains("runtime=2\n"));
         assert!(!job.contains("5s"));
+    }
+
+    #[test]
+    fn runtime_units_of_fio_are_understood() {
+        let cases = [
+            ("2m", 120),
+            ("500ms", 1),
+            ("1500ms", 2),
+            ("1h", 3600),
+            ("7", 7),
+        ];
+        for (text, seconds) in cases {
+            let file = format!("[seed]\nruntime={text}\n");
+            assert_eq!(runtime(&file, "x.fio", COMMON).unwrap(), seconds, "{text}");
+            let job = resolve(&file, "x.fio", cell(1, IoPath::Mainline), COMMON).unwrap();
+            assert!(job.contains(&format!("runtime={text}\n")), "{job}");
+        }
+    }
+
+    #[test]
+    fn runtime_that_is_no_time_names_file_and_value() {
+        let error = runtime("[seed]\nruntime=${T}\n", "mine.fio", COMMON).unwrap_err();
+        assert!(
+            error.to_string().starts_with("mine.fio: runtime=${T}"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -132,7 +132,7 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         mounts: spec.machine.commands.mounts.clone(),
         ..CommandList::default()
     };
-    let seconds = job::runtime(spec.workload, spec.common);
+    let seconds = job::runtime(spec.workload, spec.workload_origin, spec.common)?;
     let limit = Duration::from_secs(seconds.into()) + CELL_GRACE;
     for &cell in &boot.cells {
         let text = job::resolve(spec.workload, spec.workload_origin, cell, spec.common)?;
