@@ -9,6 +9,7 @@ mod channel;
 pub mod device;
 pub mod host;
 pub mod outcome;
+mod patience;
 mod process;
 mod run;
 mod scratch;

@@ -12,6 +12,7 @@ use hipri_agent::{COMMAND_LIST_FILE, CommandList, Event, Record};
 use super::channel::{Channel, Message};
 use super::device::Device;
 use super::outcome::{Evidence, Outcome, classify, tail};
+use super::patience::{self, Patience};
 use super::process::{GuestProcess, describe};
 use super::scratch::Scratch;
 use super::transcript::Transcript;
@@ -21,15 +22,6 @@ use crate::interrupt;
 
 /// A guest boots in well under a second; a busy host may make it a few.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
-
-/// The agent's longest silence that is not a job: reading counters, sending files, ending.
-const SILENCE_LIMIT: Duration = Duration::from_secs(30);
-
-/// What a job may take beyond its own limit, which the agent keeps.
-const KILL_GRACE: Duration = Duration::from_secs(15);
-
-/// What a guest may take to power off once it is done.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often the run looks at its children.
 const TURN: Duration = Duration::from_millis(20);
@@ -227,27 +219,12 @@ impl Watch<'_, '_> {
         Ok(())
     }
 
-    /// When the guest's next word is due, given its last one.
+    /// Notes when the guest's next word is due, given its last one.
     fn expect_after(&mut self, event: &Event) {
-        let after = |limit: Duration, what: String| Some((Instant::now() + limit, what));
-        match event {
-            Event::Output { .. } => {}
-            Event::JobStart { job, name, .. } => {
-                let jobs = &self.spec.commands.jobs;
-                let limit = usize::try_from(*job)
-                    .ok()
-                    .and_then(|index| jobs.get(index)?.timeout_ms);
-                self.silence = limit.and_then(|limit| {
-                    after(
-                        Duration::from_millis(limit) + KILL_GRACE,
-                        format!("no end of job {name}"),
-                    )
-                });
-            }
-            Event::Done { .. } => {
-                self.silence = after(POWER_OFF_LIMIT, "no power-off".into());
-            }
-            _ => self.silence = after(SILENCE_LIMIT, "no word from the agent".into()),
+        match patience::after(event, &self.spec.commands.jobs) {
+            Patience::Unchanged => {}
+            Patience::Endless => self.silence = None,
+            Patience::Within(limit, what) => self.silence = Some((Instant::now() + limit, what)),
         }
     }
 
