@@ -405,7 +405,7 @@ fn single_page<'a>(
 ) -> Option<VolatileSlice<'a>> {
     let prp1 = sqe.prp1.get();
     let offset = usize::try_from(prp1).ok()? & (cx.page_size - 1);
-    if prp1 & 3 != 0 || offset + length as usize > cx.page_size {
+    if prp1 == 0 || prp1 & 3 != 0 || offset + length as usize > cx.page_size {
         return None;
     }
     cx.ram.slice(prp1, length as usize).ok()

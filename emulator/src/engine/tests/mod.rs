@@ -344,3 +344,14 @@ fn burst_of_one_queue_does_not_keep_another_waiting() {
     assert_eq!(host.completions(other).len(), 1);
     assert_eq!(host.completions(busy).len(), 16);
 }
+
+#[test]
+fn transfer_to_address_0_is_a_data_transfer_error() {
+    let mut host = Host::instant();
+    let queue = host.make_queue(16, true);
+    for opcode in [NvmOpcode::READ, NvmOpcode::WRITE] {
+        let mut command = transfer(opcode, 0, 1);
+        command.prp1 = 0.into();
+        assert_eq!(host.run(queue, command), Status::DATA_TRANSFER_ERROR);
+    }
+}
