@@ -175,8 +175,10 @@ impl Engine {
         }
     }
 
-    /// CC.SHN: what the media hold back must be stable before CSTS.SHST says "complete".
+    /// CC.SHN: what the media hold back must be stable before CSTS.SHST says "complete", and nothing
+    /// is written to the host's memory after that, so commands under way are dropped.
     fn shut_down(&mut self, now: Nanos) {
+        self.drop_commands();
         self.controller.registers.shutdown_begins();
         self.controller.health.tick(now, false);
         let io = &mut self.controller.io;

@@ -355,3 +355,17 @@ fn transfer_to_address_0_is_a_data_transfer_error() {
         assert_eq!(host.run(queue, command), Status::DATA_TRANSFER_ERROR);
     }
 }
+
+#[test]
+fn shutdown_with_commands_under_way_posts_nothing_afterwards() {
+    let mut host = Host::new(slow(4, 5_000));
+    let queue = host.make_queue(64, true);
+    host.put(queue, transfer(NvmOpcode::READ, 0, 8));
+    host.ring(queue);
+    host.settle();
+    host.engine.write_register(host.now, 0x14, 4, 0x0046_4001);
+    assert_eq!(host.engine.read_register(0x1C, 4) >> 2 & 3, 2);
+    host.now += 10_000;
+    host.settle();
+    assert!(host.take(queue).is_none());
+}
