@@ -196,6 +196,19 @@ impl Engine {
         }
     }
 
+    /// Goes on with a shutdown and with nothing else: what remains to do without access to the
+    /// host's memory.
+    pub fn finish_shutdown(&mut self, now: Nanos) {
+        if self.is_shutting_down() {
+            self.finish_flushes(now);
+        }
+    }
+
+    /// Whether a shutdown waits for the media.
+    pub fn is_shutting_down(&self) -> bool {
+        self.controller.registers.shutdown_occurring()
+    }
+
     /// Does everything that can be done at `now`: fetches and executes commands, posts the
     /// completions that are due, raises interrupts, each vector at most once. Returns when it wants
     /// to be called next: the time of the next completion or of a delayed interrupt, or `now` itself
