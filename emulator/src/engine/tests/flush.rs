@@ -123,3 +123,29 @@ fn flush_dropped_by_a_reset_completes_nothing_later() {
     assert!(host.take(queue).is_none());
     assert!(host.engine.is_idle() || host.step().is_none());
 }
+
+#[test]
+fn flushes_dropped_by_resets_pile_up_only_so_far() {
+    let (mut host, tickets, ended) = held_host(false);
+    for _ in 0..100 {
+        let queue = host.make_queue(64, true);
+        for _ in 0..63 {
+            host.put(queue, command(0x00, 1));
+        }
+        host.ring(queue);
+        host.settle();
+        host.engine.write_register(host.now, 0x14, 4, 0x0046_0000);
+        host.start();
+    }
+    assert!(tickets.lock().unwrap().len() < 1024 + 64);
+
+    let queue = host.make_queue(64, true);
+    let cid = host.put(queue, transfer(NvmOpcode::READ, 0, 1));
+    host.ring(queue);
+    host.settle();
+    assert!(host.take(queue).is_none());
+    ended.lock().unwrap().append(&mut tickets.lock().unwrap());
+    host.settle();
+    host.settle();
+    assert_eq!(host.completions(queue), [cid]);
+}
