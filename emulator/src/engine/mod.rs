@@ -38,6 +38,8 @@ pub struct Engine {
     flushes: Flushes,
     vectors: Vectors,
     held_aborts: Vec<HeldAbort>,
+    /// A shutdown has yet to begin its flush.
+    shutdown_waits: bool,
     /// Completions of the burst under way that are due at once.
     ready: Vec<Completed>,
     /// Position in the list of active queues from which the next sweep starts.
@@ -66,6 +68,7 @@ impl Engine {
             flushes,
             vectors,
             held_aborts: Vec::new(),
+            shutdown_waits: false,
             ready: Vec::with_capacity(sweep::LARGEST_BURST as usize),
             first_queue: 0,
             polling: true,
@@ -181,6 +184,16 @@ impl Engine {
         self.drop_commands();
         self.controller.registers.shutdown_begins();
         self.controller.health.tick(now, false);
+        self.shutdown_waits = true;
+        self.start_shutdown_flush();
+    }
+
+    /// Begins the flush of a shutdown, unless too many are still under way for nobody.
+    fn start_shutdown_flush(&mut self) {
+        if self.flushes.abandoned() >= sweep::MOST_ABANDONED_FLUSHES {
+            return;
+        }
+        self.shutdown_waits = false;
         let io = &mut self.controller.io;
         if let Started::Ended(status) = self.flushes.start(io, FlushScope::All, Waiter::Shutdown) {
             self.shutdown_flushed(status);
@@ -286,6 +299,7 @@ impl Engine {
         self.flushes.abandon();
         self.vectors.clear();
         self.held_aborts.clear();
+        self.shutdown_waits = false;
         self.ready.clear();
     }
 

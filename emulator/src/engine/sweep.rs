@@ -13,7 +13,7 @@ pub const LARGEST_BURST: u32 = 128;
 
 /// I/O commands are fetched only while fewer flushes than this are under way for nobody: what resets,
 /// aborts and queue deletions leave behind must not grow without end while a disk is slow.
-const MOST_ABANDONED_FLUSHES: usize = 1024;
+pub const MOST_ABANDONED_FLUSHES: usize = 1024;
 /// The same for admin commands, which a host needs to recover and of which few flush anything.
 const MOST_ABANDONED_FLUSHES_ADMIN: usize = 2 * MOST_ABANDONED_FLUSHES;
 
@@ -240,6 +240,9 @@ impl Engine {
             }
         }
         self.post_ready(now);
+        if self.shutdown_waits {
+            self.start_shutdown_flush();
+        }
         any
     }
 

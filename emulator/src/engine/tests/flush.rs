@@ -125,6 +125,23 @@ fn flush_dropped_by_a_reset_completes_nothing_later() {
 }
 
 #[test]
+fn shutdown_after_many_that_resets_cut_short_completes_in_its_turn() {
+    let (mut host, tickets, ended) = held_host(false);
+    for cc in [0x0046_4001, 0x0046_0000, 0x0046_0001].repeat(1200) {
+        host.engine.write_register(host.now, 0x14, 4, cc);
+    }
+    assert_eq!(tickets.lock().unwrap().len(), 1024);
+    host.engine.write_register(host.now, 0x14, 4, 0x0046_4001);
+    for _ in 0..2 {
+        assert_eq!(host.engine.read_register(0x1C, 4) >> 2 & 3, 1);
+        ended.lock().unwrap().append(&mut tickets.lock().unwrap());
+        host.settle();
+    }
+    assert_eq!(host.engine.read_register(0x1C, 4) >> 2 & 3, 2);
+    assert!(host.engine.flushes.is_empty());
+}
+
+#[test]
 fn flushes_dropped_by_resets_pile_up_only_so_far() {
     let (mut host, tickets, ended) = held_host(false);
     for _ in 0..100 {
