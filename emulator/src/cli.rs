@@ -281,11 +281,12 @@ fn stop_on_signals() -> std::io::Result<UnixStream> {
 }
 
 fn die_with_parent() -> anyhow::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-    // It may have died just before: then init is the parent.
+    // None for one outside this PID namespace; in a container, 1 is a parent like any other.
     let parent = rustix::process::getppid();
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    // It may have died just before: then there is another one now.
     anyhow::ensure!(
-        parent.is_some_and(|pid| pid != rustix::process::Pid::INIT),
+        rustix::process::getppid() == parent,
         "the parent process is gone already"
     );
     Ok(())

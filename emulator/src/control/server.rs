@@ -2,6 +2,7 @@
 //! Serves the control socket, on threads of its own.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const MAX_LINE: u64 = 8192;
 const MAX_CLIENTS: usize = 16;
 /// How long a client may take to accept an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may keep its connection without a request: the others need the places.
+const IDLE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A control socket; removed when dropped.
 pub struct ControlServer {
@@ -28,11 +31,9 @@ impl ControlServer {
     /// Listens at `path`, which must not exist, or be a socket that nobody serves any more.
     ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// When something else is at `path`, or the socket cannot be made.
     pub fn start<F: FrontEnd>(path: &Path, poller: &PollerHandle<F>) -> io::Result<Self> {
-        if UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
-            std::fs::remove_file(path)?;
-        }
+        make_room(path)?;
         let listener = UnixListener::bind(path)?;
         let poller = poller.clone();
         std::thread::Builder::new()
@@ -40,6 +41,28 @@ impl ControlServer {
             .spawn(move || accept(&listener, &poller))?;
         Ok(Self { path: path.into() })
     }
+}
+
+/// Removes a socket that nobody serves any more. Nothing else is ever removed.
+fn make_room(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "it exists and is no socket; remove it or choose another path",
+        ));
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another process serves this socket; end it or choose another path",
+        ));
+    }
+    // If it cannot be removed, binding fails and says so.
+    let _ = std::fs::remove_file(path);
+    Ok(())
 }
 
 impl Drop for ControlServer {
@@ -112,6 +135,7 @@ impl Drop for ClientGuard {
 
 fn converse<F: FrontEnd>(stream: &UnixStream, poller: &PollerHandle<F>) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(IDLE_PATIENCE))?;
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = Vec::new();

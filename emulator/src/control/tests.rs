@@ -149,3 +149,25 @@ fn socket_is_removed_at_the_end() {
 
     assert!(!socket.exists());
 }
+
+#[test]
+fn file_at_the_sockets_path_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("file");
+    std::fs::write(&path, "precious").expect("a file");
+    let bench = Bench::new();
+
+    assert!(ControlServer::start(&path, bench.poller.handle()).is_err());
+    assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
+}
+
+#[test]
+fn socket_that_is_served_is_refused_and_a_stale_one_replaced() {
+    let bench = Bench::new();
+    assert!(ControlServer::start(&bench.socket, bench.poller.handle()).is_err());
+    assert_eq!(bench.ask(&Request::Ping {})["ok"], true);
+
+    let stale = bench._folder.path().join("stale");
+    drop(std::os::unix::net::UnixListener::bind(&stale).expect("a socket"));
+    ControlServer::start(&stale, bench.poller.handle()).expect("the stale socket is replaced");
+}

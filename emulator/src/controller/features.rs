@@ -36,6 +36,8 @@ pub struct Features {
     over_temperature: u16,
     under_temperature: u16,
     volatile_cache: bool,
+    /// There is a volatile write cache that can be turned on and off.
+    has_volatile_cache: bool,
     queues: u32,
     coalescing: u32,
     coalescing_disabled: Vec<bool>,
@@ -81,6 +83,7 @@ impl Features {
             over_temperature: WARNING_KELVIN,
             under_temperature: 0,
             volatile_cache: config.volatile_write_cache,
+            has_volatile_cache: config.volatile_write_cache,
             queues: queues << 16 | queues,
             coalescing: 0,
             coalescing_disabled: vec![false; config.vectors.into()],
@@ -134,6 +137,7 @@ impl Features {
     pub fn capabilities(&self, feature: FeatureId) -> Option<u32> {
         match feature {
             FeatureId::ERROR_RECOVERY => Some(CAPABILITY_NAMESPACE | CAPABILITY_CHANGEABLE),
+            FeatureId::VOLATILE_WRITE_CACHE if !self.has_volatile_cache => None,
             FeatureId::VOLATILE_WRITE_CACHE
             | FeatureId::ARBITRATION
             | FeatureId::POWER_MANAGEMENT
@@ -219,9 +223,6 @@ impl Features {
                 return Ok((0, FeatureEffect::TemperatureThreshold));
             }
             FeatureId::VOLATILE_WRITE_CACHE => {
-                if !config.volatile_write_cache {
-                    return Err(Status::INVALID_FIELD);
-                }
                 let on = cdw11 & 1 != 0;
                 let changed = on != self.volatile_cache;
                 self.volatile_cache = on;

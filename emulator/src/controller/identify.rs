@@ -64,6 +64,11 @@ impl Controller {
                 data.nstat = NSTAT_READY;
                 data.as_bytes().to_vec()
             }
+            Cns::NAMESPACE_CONTROLLERS => {
+                self.active(nsid)?;
+                controller_list(sqe.cdw10.get())
+            }
+            Cns::CONTROLLERS => controller_list(sqe.cdw10.get()),
             Cns::COMMAND_SETS => command_sets(sqe.cdw10.get())?,
             _ => return Err(Status::INVALID_FIELD),
         };
@@ -206,6 +211,14 @@ fn descriptors(namespace: &Namespace) -> Vec<u8> {
     push(DescriptorType::Uuid, &namespace.uuid());
     push(DescriptorType::Csi, &[CSI_NVM]);
     list.resize(IDENTIFY_BYTES, 0);
+    list
+}
+
+/// Controllers from CNTID on: this one is number 0 and the only one. First stands how many there
+/// are, then their identifiers, all 16 bits wide.
+fn controller_list(cdw10: u32) -> Vec<u8> {
+    let mut list = vec![0; IDENTIFY_BYTES];
+    list[0] = u8::from(cdw10 >> 16 == 0);
     list
 }
 

@@ -315,7 +315,8 @@ impl IoUnit {
     }
 
     /// Dataset Management. Every range is checked before the first is acted upon; all attributes
-    /// but Deallocate are hints.
+    /// but Deallocate are hints. Ranges that repeat blocks, so that they add up to more than the
+    /// namespace, are refused: one command never costs more than the whole namespace does once.
     fn dataset_management(
         &mut self,
         cx: &IoContext<'_>,
@@ -333,8 +334,13 @@ impl IoUnit {
             cx.page_size,
         )?;
         segments.read_from_guest(cx.ram, ranges.as_mut_bytes());
+        let mut total = 0;
         for range in ranges.iter() {
             namespace.range(range.slba.get(), range.blocks.get().into())?;
+            total += u64::from(range.blocks.get());
+        }
+        if total > namespace.blocks() {
+            return Err(Status::INVALID_FIELD);
         }
         let mut outcome = IoOutcome::done(IoClass::Other, 0);
         if sqe.cdw11.get() & DSM_DEALLOCATE == 0 {
@@ -405,7 +411,7 @@ fn single_page<'a>(
 ) -> Option<VolatileSlice<'a>> {
     let prp1 = sqe.prp1.get();
     let offset = usize::try_from(prp1).ok()? & (cx.page_size - 1);
-    if prp1 & 3 != 0 || offset + length as usize > cx.page_size {
+    if prp1 == 0 || prp1 & 3 != 0 || offset + length as usize > cx.page_size {
         return None;
     }
     cx.ram.slice(prp1, length as usize).ok()

@@ -138,6 +138,10 @@ impl Controller {
         self.queues.clear();
         self.events.clear();
         self.features = self.defaults.clone();
+        self.too_hot_or_cold = false;
+        for namespace in self.io.namespaces_mut() {
+            namespace.error_recovery = 0;
+        }
         self.restore_media_cache();
         self.registers.disable();
     }

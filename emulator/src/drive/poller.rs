@@ -352,7 +352,8 @@ impl<F: FrontEnd> Loop<F> {
         let waiting_long =
             due == self.due && due.is_some_and(|due| due > self.now.saturating_add(2 * WAKE_EARLY));
         self.due = due;
-        if served || !(waiting_long || self.function.is_idle()) {
+        let nothing_to_do = waiting_long && !self.function.wants_retry();
+        if served || !(nothing_to_do || self.function.is_idle()) {
             self.quiet_since = None;
             return Ok(());
         }
@@ -389,7 +390,7 @@ impl<F: FrontEnd> Loop<F> {
         let Some(front) = &mut self.front else {
             return Ok(());
         };
-        let quiet = front.prepare_sleep()? && self.function.engine_mut().prepare_sleep();
+        let quiet = front.prepare_sleep()? && self.function.prepare_sleep();
         if !quiet {
             return front.resume_polling();
         }
@@ -398,7 +399,7 @@ impl<F: FrontEnd> Loop<F> {
             .map(|due| due.saturating_sub(self.clock.now().saturating_add(WAKE_EARLY)));
         self.wait(timeout);
         self.counters.sleeps += 1;
-        self.function.engine_mut().resume_polling();
+        self.function.resume_polling();
         self.now = self.now.max(self.clock.now());
         match &mut self.front {
             Some(front) => {

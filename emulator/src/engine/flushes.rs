@@ -35,7 +35,8 @@ pub enum Started {
     Pending,
 }
 
-/// Flushes under way, by namespace. Bounded by the completion queue slots of the commands.
+/// Flushes under way, by namespace. Those of waiting commands are bounded by their completion queue
+/// slots, those that nobody waits for any more by the engine, which fetches nothing new meanwhile.
 #[derive(Debug, Default)]
 pub struct Flushes {
     operations: Vec<Option<Operation>>,
@@ -44,6 +45,8 @@ pub struct Flushes {
     tickets: Vec<VecDeque<(FlushTicket, usize)>>,
     next_ticket: FlushTicket,
     pending: usize,
+    /// Operations that nobody waits for.
+    abandoned: usize,
 }
 
 impl Flushes {
@@ -59,6 +62,12 @@ impl Flushes {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.pending == 0
+    }
+
+    /// How many flushes are under way for nobody.
+    #[inline]
+    pub fn abandoned(&self) -> usize {
+        self.abandoned
     }
 
     /// Begins to make `scope` stable for `waiter`.
@@ -139,6 +148,7 @@ impl Flushes {
         }
         let operation = place.take()?;
         self.free.push(slot);
+        self.abandoned -= usize::from(matches!(operation.waiter, Waiter::Nobody));
         Some((
             operation.waiter,
             operation.failure.unwrap_or(Status::SUCCESS),
@@ -153,6 +163,7 @@ impl Flushes {
                 && wanted(&command)
             {
                 operation.waiter = Waiter::Nobody;
+                self.abandoned += 1;
                 taken.push(command);
             }
         }
@@ -161,8 +172,10 @@ impl Flushes {
 
     /// Forgets every waiter: a reset.
     pub fn abandon(&mut self) {
+        self.abandoned = 0;
         for operation in self.operations.iter_mut().flatten() {
             operation.waiter = Waiter::Nobody;
+            self.abandoned += 1;
         }
     }
 }

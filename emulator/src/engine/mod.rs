@@ -38,6 +38,8 @@ pub struct Engine {
     flushes: Flushes,
     vectors: Vectors,
     held_aborts: Vec<HeldAbort>,
+    /// A shutdown has yet to begin its flush.
+    shutdown_waits: bool,
     /// Completions of the burst under way that are due at once.
     ready: Vec<Completed>,
     /// Position in the list of active queues from which the next sweep starts.
@@ -66,6 +68,7 @@ impl Engine {
             flushes,
             vectors,
             held_aborts: Vec::new(),
+            shutdown_waits: false,
             ready: Vec::with_capacity(sweep::LARGEST_BURST as usize),
             first_queue: 0,
             polling: true,
@@ -175,10 +178,22 @@ impl Engine {
         }
     }
 
-    /// CC.SHN: what the media hold back must be stable before CSTS.SHST says "complete".
+    /// CC.SHN: what the media hold back must be stable before CSTS.SHST says "complete", and nothing
+    /// is written to the host's memory after that, so commands under way are dropped.
     fn shut_down(&mut self, now: Nanos) {
+        self.drop_commands();
         self.controller.registers.shutdown_begins();
         self.controller.health.tick(now, false);
+        self.shutdown_waits = true;
+        self.start_shutdown_flush();
+    }
+
+    /// Begins the flush of a shutdown, unless too many are still under way for nobody.
+    fn start_shutdown_flush(&mut self) {
+        if self.flushes.abandoned() >= sweep::MOST_ABANDONED_FLUSHES {
+            return;
+        }
+        self.shutdown_waits = false;
         let io = &mut self.controller.io;
         if let Started::Ended(status) = self.flushes.start(io, FlushScope::All, Waiter::Shutdown) {
             self.shutdown_flushed(status);
@@ -192,6 +207,19 @@ impl Engine {
         if self.controller.registers.shutdown_occurring() {
             self.controller.registers.shutdown_ends();
         }
+    }
+
+    /// Goes on with a shutdown and with nothing else: what remains to do without access to the
+    /// host's memory.
+    pub fn finish_shutdown(&mut self, now: Nanos) {
+        if self.is_shutting_down() {
+            self.finish_flushes(now);
+        }
+    }
+
+    /// Whether a shutdown waits for the media.
+    pub fn is_shutting_down(&self) -> bool {
+        self.controller.registers.shutdown_occurring()
     }
 
     /// Does everything that can be done at `now`: fetches and executes commands, posts the
@@ -271,6 +299,7 @@ impl Engine {
         self.flushes.abandon();
         self.vectors.clear();
         self.held_aborts.clear();
+        self.shutdown_waits = false;
         self.ready.clear();
     }
 

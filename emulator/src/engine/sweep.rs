@@ -11,6 +11,12 @@ use crate::timing::{Nanos, Request, Work};
 /// Largest burst of feature 01h (AB = 7, "no limit", is as much as a step can bear).
 pub const LARGEST_BURST: u32 = 128;
 
+/// I/O commands are fetched only while fewer flushes than this are under way for nobody: what resets,
+/// aborts and queue deletions leave behind must not grow without end while a disk is slow.
+pub const MOST_ABANDONED_FLUSHES: usize = 1024;
+/// The same for admin commands, which a host needs to recover and of which few flush anything.
+const MOST_ABANDONED_FLUSHES_ADMIN: usize = 2 * MOST_ABANDONED_FLUSHES;
+
 /// What one sweep over the queues did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Swept {
@@ -34,9 +40,12 @@ impl Engine {
     pub(super) fn sweep(&mut self, now: Nanos) -> Swept {
         let mut swept = Swept::default();
         let burst = self.controller.features.burst().min(LARGEST_BURST);
-        self.serve(0, burst, now, &mut swept);
+        let abandoned = self.flushes.abandoned();
+        if abandoned < MOST_ABANDONED_FLUSHES_ADMIN {
+            self.serve(0, burst, now, &mut swept);
+        }
         let queues = self.controller.queues.active().len();
-        if queues == 0 {
+        if queues == 0 || abandoned >= MOST_ABANDONED_FLUSHES {
             return swept;
         }
         let first = self.first_queue % queues;
@@ -231,6 +240,9 @@ impl Engine {
             }
         }
         self.post_ready(now);
+        if self.shutdown_waits {
+            self.start_shutdown_flush();
+        }
         any
     }
 

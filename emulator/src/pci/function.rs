@@ -110,8 +110,13 @@ impl NvmeFunction {
         }
     }
 
-    /// [`Engine::step`], with interrupts through MSI-X to `port`.
+    /// [`Engine::step`], with interrupts through MSI-X to `port`. A function that is not bus master
+    /// leaves memory alone: its queues wait, and only a shutdown goes on.
     pub fn step(&mut self, now: Nanos, port: &mut dyn MsiPort) -> Option<Nanos> {
+        if !self.config.bus_master() {
+            self.engine.finish_shutdown(now);
+            return None;
+        }
         self.msix.deliver_pending(port);
         let mut sink = MsixSink {
             msix: &mut self.msix,
@@ -123,7 +128,27 @@ impl NvmeFunction {
     /// Whether nothing happens before the guest does something: no command is under way and no
     /// message waits for room.
     pub fn is_idle(&self) -> bool {
-        self.engine.is_idle() && !self.msix.wants_retry()
+        if !self.config.bus_master() {
+            return !self.engine.is_shutting_down();
+        }
+        self.engine.is_idle() && !self.wants_retry()
+    }
+
+    /// Whether a message waits for room in the port, which must be tried again.
+    pub fn wants_retry(&self) -> bool {
+        self.msix.wants_retry()
+    }
+
+    /// [`Engine::prepare_sleep`]; there is nothing to prepare for a function that is not bus master.
+    pub fn prepare_sleep(&mut self) -> bool {
+        !self.config.bus_master() || self.engine.prepare_sleep()
+    }
+
+    /// Undoes [`NvmeFunction::prepare_sleep`].
+    pub fn resume_polling(&mut self) {
+        if self.config.bus_master() {
+            self.engine.resume_polling();
+        }
     }
 
     /// The controller's engine.

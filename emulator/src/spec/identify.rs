@@ -32,6 +32,10 @@ impl Cns {
     pub const ALLOCATED_NAMESPACES: Self = Self(0x10);
     /// Identify Namespace of an allocated namespace.
     pub const ALLOCATED_NAMESPACE: Self = Self(0x11);
+    /// Controller list of a namespace.
+    pub const NAMESPACE_CONTROLLERS: Self = Self(0x12);
+    /// Controller list of the subsystem.
+    pub const CONTROLLERS: Self = Self(0x13);
     /// I/O Command Set data structure.
     pub const COMMAND_SETS: Self = Self(0x1C);
 }

@@ -101,6 +101,21 @@ fn temperature_threshold_crossed_is_an_event() {
 }
 
 #[test]
+fn temperature_threshold_crossed_again_after_a_reset_is_another_event() {
+    let mut host = Host::new();
+    for _ in 0..2 {
+        host.admin_ok(set_feature(0x0B, 0x02));
+        let request = host.submit_admin(event_request());
+        host.submit_admin(set_feature(0x04, 1));
+        host.settle();
+        let seen: Vec<_> = std::iter::from_fn(|| host.reap_admin()).collect();
+        assert!(seen.iter().any(|completion| completion.cid == request));
+        host.disable();
+        host.enable();
+    }
+}
+
+#[test]
 fn reset_forgets_event_requests() {
     let mut host = Host::new();
     let limit = event_limit(&mut host);

@@ -209,3 +209,28 @@ fn coalescing_disabled_for_a_vector_interrupts_at_once() {
     host.settle();
     assert_eq!(host.device.raised(), [1]);
 }
+
+#[test]
+fn write_cache_feature_without_a_cache_refused() {
+    let config = emulator::controller::ControllerConfig {
+        volatile_write_cache: false,
+        ..config()
+    };
+    let mut host = Host::with(config, FLOOR);
+    host.enable();
+    for select in 0..4 {
+        let status = get(&mut host, 0x06, select).status();
+        assert_eq!(status, INVALID_FIELD, "SEL {select}");
+    }
+    assert_eq!(host.admin(set_feature(0x06, 1)).status(), INVALID_FIELD);
+}
+
+#[test]
+fn error_recovery_after_a_reset_is_the_default() {
+    let mut host = Host::new();
+    host.admin_ok(set_feature(0x05, 7).nsid(1));
+    assert_eq!(get(&mut host, 0x05, 0).dw0, 7);
+    host.disable();
+    host.enable();
+    assert_eq!(get(&mut host, 0x05, 0).dw0, 0);
+}

@@ -163,6 +163,23 @@ fn allocated_namespace_same_as_active() {
 }
 
 #[test]
+fn controller_lists_name_the_only_controller() {
+    let mut host = Host::new();
+    let page = host.page();
+    for cns in [0x12, 0x13] {
+        for (from, count) in [(0, 1), (1, 0), (0xFFFF, 0)] {
+            host.put(page, &[0xEE; 4096]);
+            let list = identify(cns, 1, page).cdw(10, from << 16 | u32::from(cns));
+            host.admin_ok(list);
+            let data = host.get(page, 4096);
+            assert_eq!(word(&data, 0), count, "CNS {cns:#x} from {from:#x}");
+            assert!(data[2..].iter().all(|&byte| byte == 0), "CNTID 0");
+        }
+    }
+    assert_eq!(refused(0x12, 3), INVALID_NAMESPACE);
+}
+
+#[test]
 fn reserved_cns_invalid_field() {
     for cns in [0x04, 0x0B, 0x1D, 0x7F, 0xC0, 0xFF] {
         assert_eq!(refused(cns, 1), INVALID_FIELD, "CNS {cns:#x}");

@@ -248,6 +248,20 @@ fn deallocate_256_ranges_and_one_beyond_the_end() {
 }
 
 #[test]
+fn deallocate_of_more_blocks_than_there_are_refused() {
+    let (mut host, mut queue, page) = ready();
+    let blocks = u32::try_from(NS1_BLOCKS).unwrap();
+    put_range(&host, page, 0, 0, blocks);
+    put_range(&host, page, 1, 0, 0);
+    assert_eq!(host.run(&mut queue, dataset(2, page)).status(), SUCCESS);
+    put_range(&host, page, 1, 7, 1);
+    assert_eq!(
+        host.run(&mut queue, dataset(2, page)).status(),
+        INVALID_FIELD
+    );
+}
+
+#[test]
 fn dataset_hints_without_deallocate_change_nothing() {
     let (mut host, mut queue, page) = ready();
     fill(&mut host, &mut queue, page, 0, 8, 9);

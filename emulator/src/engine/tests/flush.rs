@@ -123,3 +123,46 @@ fn flush_dropped_by_a_reset_completes_nothing_later() {
     assert!(host.take(queue).is_none());
     assert!(host.engine.is_idle() || host.step().is_none());
 }
+
+#[test]
+fn shutdown_after_many_that_resets_cut_short_completes_in_its_turn() {
+    let (mut host, tickets, ended) = held_host(false);
+    for cc in [0x0046_4001, 0x0046_0000, 0x0046_0001].repeat(1200) {
+        host.engine.write_register(host.now, 0x14, 4, cc);
+    }
+    assert_eq!(tickets.lock().unwrap().len(), 1024);
+    host.engine.write_register(host.now, 0x14, 4, 0x0046_4001);
+    for _ in 0..2 {
+        assert_eq!(host.engine.read_register(0x1C, 4) >> 2 & 3, 1);
+        ended.lock().unwrap().append(&mut tickets.lock().unwrap());
+        host.settle();
+    }
+    assert_eq!(host.engine.read_register(0x1C, 4) >> 2 & 3, 2);
+    assert!(host.engine.flushes.is_empty());
+}
+
+#[test]
+fn flushes_dropped_by_resets_pile_up_only_so_far() {
+    let (mut host, tickets, ended) = held_host(false);
+    for _ in 0..100 {
+        let queue = host.make_queue(64, true);
+        for _ in 0..63 {
+            host.put(queue, command(0x00, 1));
+        }
+        host.ring(queue);
+        host.settle();
+        host.engine.write_register(host.now, 0x14, 4, 0x0046_0000);
+        host.start();
+    }
+    assert!(tickets.lock().unwrap().len() < 1024 + 64);
+
+    let queue = host.make_queue(64, true);
+    let cid = host.put(queue, transfer(NvmOpcode::READ, 0, 1));
+    host.ring(queue);
+    host.settle();
+    assert!(host.take(queue).is_none());
+    ended.lock().unwrap().append(&mut tickets.lock().unwrap());
+    host.settle();
+    host.settle();
+    assert_eq!(host.completions(queue), [cid]);
+}

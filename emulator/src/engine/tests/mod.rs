@@ -344,3 +344,28 @@ fn burst_of_one_queue_does_not_keep_another_waiting() {
     assert_eq!(host.completions(other).len(), 1);
     assert_eq!(host.completions(busy).len(), 16);
 }
+
+#[test]
+fn transfer_to_address_0_is_a_data_transfer_error() {
+    let mut host = Host::instant();
+    let queue = host.make_queue(16, true);
+    for opcode in [NvmOpcode::READ, NvmOpcode::WRITE] {
+        let mut command = transfer(opcode, 0, 1);
+        command.prp1 = 0.into();
+        assert_eq!(host.run(queue, command), Status::DATA_TRANSFER_ERROR);
+    }
+}
+
+#[test]
+fn shutdown_with_commands_under_way_posts_nothing_afterwards() {
+    let mut host = Host::new(slow(4, 5_000));
+    let queue = host.make_queue(64, true);
+    host.put(queue, transfer(NvmOpcode::READ, 0, 8));
+    host.ring(queue);
+    host.settle();
+    host.engine.write_register(host.now, 0x14, 4, 0x0046_4001);
+    assert_eq!(host.engine.read_register(0x1C, 4) >> 2 & 3, 2);
+    host.now += 10_000;
+    host.settle();
+    assert!(host.take(queue).is_none());
+}

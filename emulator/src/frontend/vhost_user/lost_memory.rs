@@ -87,7 +87,7 @@ impl MemoryWatch {
 impl Drop for MemoryWatch {
     fn drop(&mut self) {
         for slot in &self.slots {
-            slot.start.store(0, Ordering::Relaxed);
+            // The start stays: no handler ever sees a range from 0, which would hold any address.
             slot.end.store(0, Ordering::Release);
         }
     }

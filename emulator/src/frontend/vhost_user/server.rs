@@ -150,6 +150,8 @@ fn serve_guest(
             let mut session = Session::new(connection, PollerRings(poller.clone()));
             let end = converse(&mut session, poller, &peer, stop)?;
             session.end()?;
+            // The queues may have failed of the same cause; the next guest has no part in it.
+            let _ = poller.take_failure();
             end
         }
     };

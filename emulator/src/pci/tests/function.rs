@@ -86,6 +86,39 @@ fn regions_are_vfios() {
     assert_eq!(Region::from_vfio_index(1), None);
 }
 
+#[test]
+fn function_that_is_not_bus_master_leaves_memory_alone() {
+    let mut function = function();
+    let ram = GuestRam::anonymous(&[(0, 1 << 20)]).expect("memory for a test");
+    function.attach(ram.clone());
+    function.write(NOW, Region::Config, 4, &[2, 0]);
+    function.write(NOW, Region::Bar0, 0x24, &0x000F_000F_u32.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x28, &0x1000_u64.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x30, &0x2000_u64.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x14, &0x0046_0001_u32.to_le_bytes());
+    // Any command has a completion, if only one that says that it is not known.
+    ram.write(0x1000, &[0xFF]).expect("in RAM");
+    function.write(NOW, Region::Bar0, 0x1000, &1_u32.to_le_bytes());
+    let completed = |function: &mut NvmeFunction| {
+        function.step(NOW, &mut NoPort);
+        let mut entry = [0; 16];
+        ram.read(0x2000, &mut entry).expect("in RAM");
+        entry != [0; 16]
+    };
+
+    assert!(!completed(&mut function));
+    assert!(function.is_idle());
+    assert!(function.prepare_sleep());
+    function.resume_polling();
+    function.write(NOW, Region::Config, 4, &[6, 0]);
+    assert!(completed(&mut function));
+
+    // A shutdown needs no memory.
+    function.write(NOW, Region::Config, 4, &[2, 0]);
+    function.write(NOW, Region::Bar0, 0x14, &0x0046_4001_u32.to_le_bytes());
+    assert_eq!(read::<4>(&mut function, 0x1C)[0] >> 2 & 3, 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

@@ -175,7 +175,8 @@ fn next_guest_is_served_after_one_that_cuts_its_memory() {
     let bench = Bench::new();
 
     for _ in 0..3 {
-        let guest = Guest::new(bench.connect());
+        let mut guest = Guest::new(bench.connect());
+        assert_eq!(guest.read_class(), [1, 8, 2]);
         // Every page of it: whatever the device touches next is not there.
         guest.memory.file.set_len(0).expect("shorter");
         guest.notifications[0].kick();
