@@ -114,10 +114,10 @@ impl Engine {
             return false;
         }
         cq.rejected = None;
-        if must_announce(cq.announced, head, cq.size(), polling) {
-            cq.announced = head;
-            announce(shadow, cq_slot(cqid), head, polling);
-        }
+        // This is looked at only when there is no room left, so the index always follows: the host
+        // cannot consume more than was posted, and so it never comes round to the index.
+        cq.announced = head;
+        announce(shadow, cq_slot(cqid), head, polling);
         true
     }
 
@@ -166,15 +166,20 @@ impl Engine {
     }
 }
 
-/// Whether the published event index must follow a value: always when the device may sleep, else
-/// once the value is a quarter of the queue ahead, long before the host comes round to the index.
+/// Queues of at most this many entries get each new tail announced.
+const SMALL_QUEUE: u32 = 256;
+
+/// Whether the published event index must follow the tail of a submission queue: always when the
+/// device may sleep, else once the tail is a quarter of the queue ahead, long before a host that
+/// leaves a quarter of the queue unused comes round to the index. Hosts do fill small queues, so
+/// there the index follows at once and can never be passed.
 fn must_announce(announced: u32, seen: u32, size: u32, polling: bool) -> bool {
     let ahead = if seen >= announced {
         seen - announced
     } else {
         seen + size - announced
     };
-    !polling || ahead > size / 4
+    !polling || size <= SMALL_QUEUE || ahead > size / 4
 }
 
 fn announce(shadow: &ShadowDoorbells, slot: u32, seen: u32, polling: bool) {

@@ -281,7 +281,7 @@ fn sleep_is_refused_while_an_access_waits() {
 fn guest_is_told_of_served_accesses_before_its_queue_runs_full() {
     let mut bench = Bench::new();
 
-    for _ in 0..64 {
+    for _ in 0..256 {
         bench.read(CFG_READ, 0, 4);
         bench.queues.flush().expect("a ring in RAM");
     }
