@@ -71,6 +71,13 @@ pub enum MemoryError {
     Regions(String),
 }
 
+impl MemoryError {
+    /// Whether the user has asked for something that cannot be.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Size { .. })
+    }
+}
+
 /// The guest physical ranges of `bytes` of RAM: up to the gap below 4 GiB, the rest above it.
 pub fn ranges(bytes: u64) -> Vec<(u64, u64)> {
     let low = bytes.min(GAP_START);

@@ -17,6 +17,7 @@
 mod access;
 mod device;
 mod interrupts;
+pub mod linux;
 mod memory;
 mod pci_bus;
 mod vcpu;
@@ -25,7 +26,7 @@ mod vm;
 pub use access::AccessPort;
 pub use device::{Device, DeviceOptions, KvmFront};
 pub use interrupts::MsiRoutes;
-pub use memory::{HugePages, MemoryOptions};
+pub use memory::{HugePages, MemoryError, MemoryOptions};
 pub use pci_bus::{DEVICE_SLOT, PciBus};
 pub use vcpu::{Bus, Ending, ExitKind, Handled, Vcpus, VcpusHandle};
 pub use vm::{Irqchip, Vm, VmError};
