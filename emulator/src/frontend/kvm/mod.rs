@@ -20,6 +20,7 @@ mod interrupts;
 pub mod linux;
 mod memory;
 mod pci_bus;
+mod probe;
 mod vcpu;
 mod vm;
 
@@ -28,5 +29,6 @@ pub use device::{Device, DeviceOptions, KvmFront};
 pub use interrupts::MsiRoutes;
 pub use memory::{HugePages, MemoryError, MemoryOptions};
 pub use pci_bus::{DEVICE_SLOT, PciBus};
+pub use probe::{KvmProbe, NATIVE_BELOW_NS, probe};
 pub use vcpu::{Bus, Ending, ExitKind, Handled, Vcpus, VcpusHandle};
 pub use vm::{Irqchip, Vm, VmError};

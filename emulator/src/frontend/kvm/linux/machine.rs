@@ -160,9 +160,7 @@ impl Machine {
     ///
     /// # Errors
     /// When the poller's thread has panicked.
-    pub fn end(
-        self,
-    ) -> Result<(NvmeFunction, crate::drive::PollerCounters), MachineError> {
+    pub fn end(self) -> Result<(NvmeFunction, crate::drive::PollerCounters), MachineError> {
         drop(self.vcpus);
         Ok(self.device.end()?)
     }
