@@ -15,6 +15,7 @@
 //! kinds of guest (Linux, micro-guest) attach it.
 
 mod access;
+mod confinement;
 mod device;
 mod interrupts;
 pub mod linux;
@@ -25,6 +26,7 @@ mod vcpu;
 mod vm;
 
 pub use access::AccessPort;
+pub use confinement::{ConfinementError, Enforcement, Role, confine_process, confine_thread};
 pub use device::{Device, DeviceOptions, KvmFront};
 pub use interrupts::MsiRoutes;
 pub use memory::{HugePages, MemoryError, MemoryOptions};
