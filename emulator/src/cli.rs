@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, DeviceConfig};
 use crate::control::{self, ControlServer, Report};
+use crate::controller::DoorbellMode;
 use crate::drive::{Clock, Poller, PollerOptions};
 use crate::engine::Engine;
 use crate::frontend::vhost_user::Server;
@@ -125,6 +126,18 @@ enum Doorbells {
     Shadow,
     /// The doorbell page is memory that the poller reads (not with vhost-user)
     Mapped,
+}
+
+impl Doorbells {
+    /// The mode, with `best` as what the front end can do.
+    fn mode(self, best: DoorbellMode) -> DoorbellMode {
+        match self {
+            Self::Auto => best,
+            Self::Exit => DoorbellMode::Exit,
+            Self::Shadow => DoorbellMode::Shadow,
+            Self::Mapped => DoorbellMode::Mapped,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -245,7 +258,7 @@ fn build(options: &ServeOptions) -> Result<NvmeFunction, Failure> {
     let device = DeviceConfig::load(&options.device).map_err(usage)?;
     let profile = config::load_profile(&options.profile).map_err(usage)?;
     let (mut controller, namespaces) = device.open().map_err(usage)?;
-    controller.shadow_doorbells = options.doorbells != Doorbells::Exit;
+    controller.doorbells = options.doorbells.mode(DoorbellMode::Shadow);
     let vectors = controller.vectors;
     let engine =
         Engine::new(controller, namespaces, Model::new(profile, options.seed)).map_err(usage)?;
