@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, DeviceConfig};
 use crate::control::{self, ControlServer, Report};
+use crate::controller::DoorbellMode;
 use crate::drive::{Clock, FrontEnd, Poller, PollerHandle, PollerOptions};
 use crate::engine::Engine;
 use crate::frontend::vhost_user::Server;
@@ -139,6 +140,18 @@ enum Doorbells {
     Mapped,
 }
 
+impl Doorbells {
+    /// The mode, with `best` as what the front end can do.
+    fn mode(self, best: DoorbellMode) -> DoorbellMode {
+        match self {
+            Self::Auto => best,
+            Self::Exit => DoorbellMode::Exit,
+            Self::Shadow => DoorbellMode::Shadow,
+            Self::Mapped => DoorbellMode::Mapped,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct IdleSleep(Option<Duration>);
 
@@ -200,7 +213,7 @@ fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
         )));
     }
     let stop = device.prepare_process()?;
-    let function = device.build()?;
+    let function = device.build(DoorbellMode::Shadow)?;
     let poller = Poller::spawn(function, Clock::new(), device.poller())
         .with_context(|| match device.cpu {
             Some(cpu) => format!("the poller cannot run on core {cpu}"),
@@ -241,12 +254,12 @@ impl DeviceArgs {
         stop_on_signals().map_err(infrastructure)
     }
 
-    /// Builds the device: configuration, media, timing.
-    fn build(&self) -> Result<NvmeFunction, Failure> {
+    /// Builds the device: configuration, media, timing. `best` is what `--doorbells auto` means.
+    fn build(&self, best: DoorbellMode) -> Result<NvmeFunction, Failure> {
         let device = DeviceConfig::load(&self.device).map_err(usage)?;
         let profile = config::load_profile(&self.profile).map_err(usage)?;
         let (mut controller, namespaces) = device.open().map_err(usage)?;
-        controller.shadow_doorbells = self.doorbells != Doorbells::Exit;
+        controller.doorbells = self.doorbells.mode(best);
         let vectors = controller.vectors;
         let engine =
             Engine::new(controller, namespaces, Model::new(profile, self.seed)).map_err(usage)?;

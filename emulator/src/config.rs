@@ -331,7 +331,7 @@ impl ControllerSection {
                 .volatile_write_cache
                 .unwrap_or(default.volatile_write_cache),
             vectors,
-            shadow_doorbells: default.shadow_doorbells,
+            doorbells: default.doorbells,
         };
         config.validate().map_err(|source| ConfigError::Setup {
             origin: origin.into(),

@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::{DeviceArgs, Failure, infrastructure, usage};
 use crate::config::Bytes;
 use crate::control::Report;
+use crate::controller::DoorbellMode;
 use crate::frontend::kvm::linux::{
     BootOptions, Features, Machine, MachineError, MachineOptions, SerialPort,
 };
@@ -94,7 +95,8 @@ struct VmmReport {
 
 pub(super) fn run(options: VmmOptions) -> Result<ExitCode, Failure> {
     let stop = options.device.prepare_process()?;
-    let function = options.device.build()?;
+    // A poller that reads shadow doorbells can sleep while nothing happens.
+    let function = options.device.build(DoorbellMode::Shadow)?;
     let vectors = function.engine().config().vectors;
     let device = &options.device;
     let interactive = options.console.as_deref() == Some(Path::new("stdio"));

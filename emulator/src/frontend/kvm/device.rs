@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::access::{self, Access, AccessPort, AccessQueue};
 use super::interrupts::MsiRoutes;
-use super::vm::{Vm, VmError, host_error};
+use super::vm::{DoorbellSlot, Vm, VmError, host_error};
 use crate::drive::{Clock, FrontEnd, Poller, PollerCounters, PollerOptions};
 use crate::pci::{Delivery, MsiMessage, MsiPort, NvmeFunction};
 use crate::timing::Nanos;
@@ -25,6 +25,8 @@ pub struct DeviceOptions {
 pub struct KvmFront {
     accesses: AccessQueue,
     routes: MsiRoutes,
+    /// In doorbell mode `mapped`.
+    doorbells: Option<DoorbellSlot>,
 }
 
 /// What ends the poller's service: nothing that a guest can do.
@@ -51,6 +53,9 @@ impl Device {
         let front = KvmFront {
             accesses,
             routes: MsiRoutes::new(vm.fd().clone(), vm.irqchip(), options.vectors)?,
+            doorbells: function
+                .doorbell_page()
+                .map(|page| vm.doorbell_slot(page.clone())),
         };
         function.attach(vm.ram());
         let poller = Poller::spawn(function, Clock::new(), options.poller)
@@ -89,6 +94,18 @@ impl Device {
 }
 
 impl KvmFront {
+    /// Follows what the function says about where it answers.
+    fn follow(
+        accesses: &AccessQueue,
+        doorbells: Option<&mut DoorbellSlot>,
+        function: &NvmeFunction,
+    ) {
+        accesses.publish_bar0(function.bar0());
+        if let Some(doorbells) = doorbells {
+            doorbells.lay(function.mapped_doorbells());
+        }
+    }
+
     fn answer(now: Nanos, function: &mut NvmeFunction, access: &Access) -> u64 {
         let mut bytes = [0; 8];
         match access.data {
@@ -119,12 +136,22 @@ impl FrontEnd for KvmFront {
         if self.accesses.is_empty() {
             return Ok(false);
         }
-        self.accesses
-            .serve(|access| Self::answer(now, function, access));
+        let Self {
+            accesses,
+            doorbells,
+            ..
+        } = self;
+        accesses.serve(|accesses, access| {
+            let answer = Self::answer(now, function, access);
+            // Before the vCPU goes on.
+            Self::follow(accesses, doorbells.as_mut(), function);
+            answer
+        });
         Ok(true)
     }
 
-    fn flush(&mut self) -> Result<(), KvmFrontError> {
+    fn flush(&mut self, function: &mut NvmeFunction) -> Result<(), KvmFrontError> {
+        Self::follow(&self.accesses, self.doorbells.as_mut(), function);
         Ok(())
     }
 
