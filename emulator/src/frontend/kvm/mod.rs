@@ -22,6 +22,7 @@ pub mod linux;
 mod memory;
 mod pci_bus;
 mod probe;
+mod statistics;
 mod vcpu;
 mod vm;
 
@@ -32,5 +33,6 @@ pub use interrupts::MsiRoutes;
 pub use memory::{HugePages, MemoryError, MemoryOptions};
 pub use pci_bus::{DEVICE_SLOT, PciBus};
 pub use probe::{KvmProbe, NATIVE_BELOW_NS, probe};
+pub use statistics::KvmExits;
 pub use vcpu::{Bus, Ending, ExitKind, Handled, Vcpus, VcpusHandle};
 pub use vm::{Irqchip, Vm, VmError};
