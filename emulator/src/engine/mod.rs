@@ -15,14 +15,14 @@ mod flushes;
 mod interrupts;
 mod sweep;
 
+use std::sync::Arc;
+
 use crate::controller::{
     Controller, ControllerConfig, FlushScope, InterruptSink, NamespaceConfig, RegisterEffect,
     SetupError,
 };
-use std::sync::Arc;
-
 use crate::dma::{DoorbellPage, GuestRam, ShadowDoorbells};
-use crate::observe::Counters;
+use crate::observe::{Counters, VmExits};
 use crate::spec::Status;
 use crate::timing::{Model, Nanos, Profile};
 use aborts::HeldAbort;
@@ -84,6 +84,11 @@ impl Engine {
     /// What has been counted since the device was made; queue 0 is the admin queue.
     pub fn counters(&self) -> &Counters {
         &self.controller.counters
+    }
+
+    /// Says who counts the exits of the device's guest, so that its counters tell them too.
+    pub fn set_exits(&mut self, exits: Arc<VmExits>) {
+        self.controller.counters.set_exits(exits);
     }
 
     /// The speed that new commands get.

@@ -9,6 +9,7 @@ use super::{BAR0_SIZE, ConfigSpace, MSIX_PBA, MSIX_TABLE, MsiPort, Msix};
 use crate::controller::{InterruptSink, PCI_VENDOR_ID};
 use crate::dma::{DoorbellPage, GuestRam};
 use crate::engine::{DOORBELLS, Engine};
+use crate::observe::VmExits;
 use crate::timing::Nanos;
 
 /// Who the function says it is. The subsystem's identifiers are the same.
@@ -152,6 +153,11 @@ impl NvmeFunction {
         if self.config.bus_master() {
             self.engine.resume_polling();
         }
+    }
+
+    /// Says who counts the exits of the function's guest: see [`Engine::set_exits`].
+    pub fn set_exits(&mut self, exits: Arc<VmExits>) {
+        self.engine.set_exits(exits);
     }
 
     /// The address that the guest gave BAR0, while the function answers there: memory space is
