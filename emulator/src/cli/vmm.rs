@@ -20,9 +20,9 @@ use crate::config::Bytes;
 use crate::control::Report;
 use crate::controller::DoorbellMode;
 use crate::frontend::kvm::linux::{
-    BootOptions, Features, Machine, MachineError, MachineOptions, SerialPort,
+    BootOptions, Features, Machine, MachineError, MachineOptions, RunningMachine, SerialPort,
 };
-use crate::frontend::kvm::{Ending, HugePages, MemoryOptions};
+use crate::frontend::kvm::{Ending, Enforcement, HugePages, MemoryOptions};
 
 /// Exit code when the guest has crashed: a triple fault.
 const EXIT_GUEST_CRASH: u8 = 6;
@@ -60,8 +60,21 @@ pub(super) struct VmmOptions {
     /// Where the output of the second serial port goes: a file or FIFO
     #[arg(long, value_name = "PATH")]
     channel: Option<PathBuf>,
+    /// What happens when a thread asks of the host what it has no need of
+    #[arg(long, value_enum, default_value_t = SeccompChoice::Enforce)]
+    seccomp: SeccompChoice,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SeccompChoice {
+    /// The process ends
+    Enforce,
+    /// The host's audit log tells
+    Log,
+    /// Nothing: threads may ask what they want
+    Off,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,7 +118,7 @@ pub(super) fn run(options: VmmOptions) -> Result<ExitCode, Failure> {
         Some(path) => Some(append_to(path)?),
         None => None,
     };
-    let machine = Machine::start(
+    let machine = Machine::build(
         MachineOptions {
             boot: BootOptions {
                 kernel: options.kernel,
@@ -132,15 +145,21 @@ pub(super) fn run(options: VmmOptions) -> Result<ExitCode, Failure> {
             poller: device.poller(),
         },
         function,
-        || Ok(()),
     )
     .map_err(failure)?;
     let _control = device.control_server(machine.device().poller().handle())?;
-    device.tell_ready()?;
     let _raw = interactive.then(RawTerminal::enter).flatten();
     if interactive {
         feed_console(machine.console()).map_err(infrastructure)?;
     }
+    device.tell_ready()?;
+    let machine = machine
+        .start(match options.seccomp {
+            SeccompChoice::Enforce => Enforcement::Enforce,
+            SeccompChoice::Log => Enforcement::Log,
+            SeccompChoice::Off => Enforcement::Off,
+        })
+        .map_err(failure)?;
     let ending = wait(&machine, &stop);
     let (function, counters) = machine.end().map_err(failure)?;
     let (name, detail, code) = describe(ending);
@@ -186,7 +205,7 @@ fn describe(ending: Ending) -> (&'static str, Option<String>, u8) {
 }
 
 /// Waits until the guest has ended or somebody wants the program to end.
-fn wait(machine: &Machine, stop: &UnixStream) -> Ending {
+fn wait(machine: &RunningMachine, stop: &UnixStream) -> Ending {
     let vcpus = machine.vcpus();
     loop {
         if let Some(ending) = vcpus.ending() {

@@ -2,11 +2,13 @@
 //! The NVMe function of a virtual machine: its poller, and what ties it to the vCPUs.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use super::access::{self, Access, AccessPort, AccessQueue};
 use super::interrupts::MsiRoutes;
 use super::vm::{DoorbellSlot, Vm, VmError, host_error};
 use crate::drive::{Clock, FrontEnd, Poller, PollerCounters, PollerOptions};
+use crate::observe::VmExits;
 use crate::pci::{Delivery, MsiMessage, MsiPort, NvmeFunction};
 use crate::timing::Nanos;
 
@@ -37,6 +39,7 @@ pub enum KvmFrontError {}
 pub struct Device {
     poller: Poller<KvmFront>,
     port: AccessPort,
+    exits: Arc<VmExits>,
 }
 
 impl Device {
@@ -57,6 +60,8 @@ impl Device {
                 .doorbell_page()
                 .map(|page| vm.doorbell_slot(page.clone())),
         };
+        let exits = Arc::new(VmExits::new(options.vcpus));
+        function.set_exits(Arc::clone(&exits));
         function.attach(vm.ram());
         let poller = Poller::spawn(function, Clock::new(), options.poller)
             .map_err(host_error("the poller's thread"))?;
@@ -65,12 +70,21 @@ impl Device {
             .start(front)
             .map_err(std::io::Error::other)
             .map_err(host_error("the poller"))?;
-        Ok(Self { poller, port })
+        Ok(Self {
+            poller,
+            port,
+            exits,
+        })
     }
 
     /// For the vCPUs to access it.
     pub fn port(&self) -> &AccessPort {
         &self.port
+    }
+
+    /// Where the vCPUs count why they left the guest.
+    pub fn exits(&self) -> &Arc<VmExits> {
+        &self.exits
     }
 
     /// Its poller, for control and questions.

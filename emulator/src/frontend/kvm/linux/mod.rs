@@ -13,5 +13,5 @@ mod serial;
 
 pub use boot::{BootError, BootOptions, Entry};
 pub use cpu::{Features, set_entry};
-pub use machine::{MOST_CPUS, Machine, MachineError, MachineOptions};
+pub use machine::{MOST_CPUS, Machine, MachineError, MachineOptions, RunningMachine};
 pub use serial::SerialPort;
