@@ -100,10 +100,11 @@ const POLLER: &[i64] = &[
 ];
 
 /// The control socket: it accepts, answers, reads profiles, and removes itself at the end. Threads
-/// for its clients.
+/// for its clients. And more filters, which only ever allow less.
 const SERVICE: &[i64] = &[
     libc::SYS_accept4,
     libc::SYS_clone3,
+    libc::SYS_eventfd2,
     libc::SYS_fstat,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
@@ -115,6 +116,7 @@ const SERVICE: &[i64] = &[
     libc::SYS_recvfrom,
     libc::SYS_rseq,
     libc::SYS_sched_setaffinity,
+    libc::SYS_seccomp,
     libc::SYS_sendto,
     libc::SYS_set_robust_list,
     libc::SYS_setsockopt,
