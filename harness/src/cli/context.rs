@@ -10,7 +10,7 @@ use hipri_agent::{CommandList, MountEntry};
 
 use super::settings::MachineSettings;
 use crate::exit::Failure;
-use crate::guest::{self, BuildOptions, Guest};
+use crate::guest::{self, Arch, BuildOptions, Flavour, Guest};
 use crate::machine::accel::{self, Decision};
 use crate::machine::{Console, DeviceSpec, Host, Placement, Spec, uml};
 use crate::progress::Progress;
@@ -84,13 +84,15 @@ impl Context {
         ));
     }
 
-    /// Makes whatever is missing of the guest.
+    /// Makes whatever is missing of the guest with these kernels.
     ///
     /// # Errors
     /// Exit 2 or 3, as [`guest::build`].
-    pub fn guest(&self, progress: &dyn Progress) -> anyhow::Result<Guest> {
+    pub fn guest(&self, flavours: &[Flavour], progress: &dyn Progress) -> anyhow::Result<Guest> {
         let options = BuildOptions {
             kernel_source: self.settings.kernel_source.clone(),
+            arch: Arch::Um,
+            flavours: flavours.to_vec(),
         };
         guest::build(&options, progress).context("making the guest")
     }
@@ -118,8 +120,9 @@ impl Context {
                 read_only: false,
             });
         }
+        let kernel = guest.kernels.first().context("no kernel was asked for")?;
         Ok(Spec {
-            kernel: &guest.patched.path,
+            kernel: &kernel.path,
             root: &guest.root,
             memory_mib: self.settings.memory_mib,
             kernel_args: self.settings.append.clone(),

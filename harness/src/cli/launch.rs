@@ -69,11 +69,11 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     if verbose > 0 {
         context.announce(progress.as_ref());
     }
-    let guest = context.guest(progress.as_ref())?;
+    let guest = context.guest(&[options.kernel], progress.as_ref())?;
     let logs = context.settings.out.as_deref();
     super::make_log_folder(logs)?;
     let mut spec = context.machine(&guest, logs, verbose)?;
-    spec.kernel = &guest.kernel(options.kernel).path;
+    spec.kernel = &guest.kernel(options.kernel)?.path;
     spec.kernel_args.insert(0, "nvme.poll_queues=1".to_owned());
     spec.time_limit = options.timeout.map(Duration::from_secs);
     spec.commands.jobs.push(job(&options.command));

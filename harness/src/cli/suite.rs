@@ -57,7 +57,7 @@ pub fn run(options: &SuiteOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         machine.profile = machine.profile.or_else(|| Some(suite.profile.clone()));
         machine.device = machine.device.or_else(|| Some(suite.device.clone()));
         let context = Context::new(MachineSettings::resolve(&machine, &file)?)?;
-        let guest = context.guest(progress.as_ref())?;
+        let guest = context.guest(&suite.flavours(), progress.as_ref())?;
         let environment = Environment {
             machine: context.machine(&guest, logs, verbose)?,
             guest: &guest,

@@ -37,7 +37,8 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
 
     let progress = progress::for_stderr();
     context.announce(progress.as_ref());
-    let guest = context.guest(progress.as_ref())?;
+    let flavours: Vec<_> = boots.iter().map(|boot| boot.flavour).collect();
+    let guest = context.guest(&flavours, progress.as_ref())?;
     let folder = ResultFolder::create(settings.machine.out.as_deref(), &context.profile)?;
     folder.keep_config("profile", &context.device.profile)?;
     folder.keep_config("device", &context.device.device)?;

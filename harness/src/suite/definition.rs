@@ -121,6 +121,12 @@ impl Suite {
         }
         Ok(suite)
     }
+
+    /// The kernels that its checks need; one may occur several times.
+    pub fn flavours(&self) -> Vec<Flavour> {
+        let kernels = self.checks.iter().map(|check| check.kernel.flavours());
+        kernels.flatten().copied().collect()
+    }
 }
 
 fn floor() -> String {

@@ -128,7 +128,7 @@ fn run_boot(
     let flavour = items[0].flavour;
     let (commands, roles) = commands(environment, items);
     let mut machine = environment.machine.clone();
-    machine.kernel = &environment.guest.kernel(flavour).path;
+    machine.kernel = &environment.guest.kernel(flavour)?.path;
     machine.log_prefix = prefix;
     machine.commands = commands;
     machine

@@ -101,7 +101,7 @@ fn run_boot(
     boot: &Boot,
     progress: &dyn Progress,
 ) -> anyhow::Result<RunReport> {
-    let kernel = spec.guest.kernel(boot.flavour);
+    let kernel = spec.guest.kernel(boot.flavour)?;
     let prefix = format!("{}-", boot.flavour);
     let mut machine = spec.machine.clone();
     machine.kernel = &kernel.path;
@@ -175,7 +175,7 @@ fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Res
         Some(hello) => hello.kernel_release.as_str(),
         None => "",
     };
-    let kernel = KernelIdentity::new(spec.guest.kernel(boot.flavour), release);
+    let kernel = KernelIdentity::new(spec.guest.kernel(boot.flavour)?, release);
     let mut rows: Vec<Row> = Vec::new();
     for (index, &cell) in boot.cells.iter().enumerate() {
         let record = u32::try_from(index)
