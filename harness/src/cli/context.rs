@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use emulator::config::DeviceConfig;
-use hipri_agent::{CommandList, MountEntry};
+use hipri_agent::CommandList;
 
 use super::settings::MachineSettings;
 use crate::exit::Failure;
-use crate::guest::{self, Arch, BuildOptions, Flavour, Guest};
+use crate::guest::{self, BuildOptions, Flavour, Guest};
 use crate::machine::accel::{self, Decision};
-use crate::machine::{Console, DeviceSpec, Host, Placement, Spec, uml};
+use crate::machine::{Console, DeviceSpec, Host, Machine, Placement, Spec};
 use crate::progress::Progress;
 use crate::repository::Repository;
 
@@ -60,7 +60,7 @@ impl Context {
         });
         Ok(Self {
             repository,
-            placement: Placement::choose(&host.cores),
+            placement: accel.accel.machine().placement(&host.cores),
             host,
             accel,
             device: DeviceSpec {
@@ -72,6 +72,11 @@ impl Context {
             share: share.transpose()?,
             settings,
         })
+    }
+
+    /// What executes the guest.
+    pub fn machine_kind(&self) -> &'static dyn Machine {
+        self.accel.accel.machine()
     }
 
     /// Says in one line how the guest runs, where the user left that to us.
@@ -91,7 +96,7 @@ impl Context {
     pub fn guest(&self, flavours: &[Flavour], progress: &dyn Progress) -> anyhow::Result<Guest> {
         let options = BuildOptions {
             kernel_source: self.settings.kernel_source.clone(),
-            arch: Arch::Um,
+            arch: self.machine_kind().arch(),
             flavours: flavours.to_vec(),
         };
         guest::build(&options, progress).context("making the guest")
@@ -109,21 +114,15 @@ impl Context {
     ) -> anyhow::Result<Spec<'a>> {
         let mut commands = CommandList::default();
         if let Some(share) = &self.share {
-            let options = share
-                .to_str()
-                .ok_or_else(|| Failure::usage(format!("{} is not UTF-8", share.display())))?;
-            commands.mounts.push(MountEntry {
-                source: "none".into(),
-                target: uml::SHARE.into(),
-                fstype: "hostfs".into(),
-                options: options.into(),
-                read_only: false,
-            });
+            commands.mounts.push(self.machine_kind().share(share)?);
         }
         let kernel = guest.kernels.first().context("no kernel was asked for")?;
         Ok(Spec {
+            accel: self.accel.accel,
             kernel: &kernel.path,
             root: &guest.root,
+            initramfs: guest.initramfs.as_deref(),
+            cpus: self.machine_kind().cpus().default,
             memory_mib: self.settings.memory_mib,
             kernel_args: self.settings.append.clone(),
             commands,

@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
+use super::contract::Machine;
 use super::host::Host;
+use super::uml::Uml;
 use crate::exit::Failure;
 
 /// What the user asks for.
@@ -34,6 +36,13 @@ impl Accel {
     pub fn name(self) -> &'static str {
         match self {
             Self::Uml => "uml",
+        }
+    }
+
+    /// What executes the guest.
+    pub fn machine(self) -> &'static dyn Machine {
+        match self {
+            Self::Uml => &Uml,
         }
     }
 }

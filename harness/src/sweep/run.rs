@@ -19,9 +19,6 @@ use crate::progress::Progress;
 /// The controller whose counters are read around each cell.
 const CONTROLLER: &str = "/dev/nvme0";
 
-/// What a cell may take beyond its runtime before it is given up.
-const CELL_GRACE: Duration = Duration::from_secs(30);
-
 /// Guest kernel words for `nvme`: one queue with interrupts, one that is polled.
 const POLLED_QUEUE: &str = "nvme.poll_queues=1";
 
@@ -133,7 +130,8 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         ..CommandList::default()
     };
     let seconds = job::runtime(spec.workload, spec.workload_origin, spec.common)?;
-    let limit = Duration::from_secs(seconds.into()) + CELL_GRACE;
+    let grace = spec.machine.accel.machine().pace().fio_grace;
+    let limit = Duration::from_secs(seconds.into()) + grace;
     for &cell in &boot.cells {
         let text = job::resolve(spec.workload, spec.workload_origin, cell, spec.common)?;
         let kept = spec.fio_folder.join(format!("{}.fio", cell.name()));
