@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use emulator::config::DeviceConfig;
 use hipri_agent::MountEntry;
+use serde::Serialize;
 
 use super::host::Placement;
 use super::{DeviceSpec, Spec};
@@ -106,23 +107,26 @@ pub enum End {
 }
 
 /// Whose NVMe device a guest gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum DeviceKind {
     /// Ours: it has a speed profile and counts.
+    #[serde(rename = "hipri")]
     Hipri,
     /// QEMU's own, a reference.
+    #[serde(rename = "qemu-nvme")]
     Qemu,
 }
 
-impl DeviceKind {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hipri => "hipri",
-            Self::Qemu => "qemu-nvme",
-        }
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hipri => "the emulated NVMe device",
+            Self::Qemu => "QEMU's own nvme",
+        })
     }
+}
 
+impl DeviceKind {
     /// Whether the speed profile has an effect.
     pub fn has_profile(self) -> bool {
         self == Self::Hipri
