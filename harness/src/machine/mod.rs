@@ -15,6 +15,7 @@ mod kernel_file;
 pub mod outcome;
 mod patience;
 mod process;
+mod qemu;
 mod run;
 mod scratch;
 pub mod start;
