@@ -14,15 +14,18 @@ mod agent;
 mod apt;
 mod cache;
 mod config;
+mod cpio;
 mod edit;
 mod engine;
 mod image;
+mod initramfs;
 mod kernel;
 mod lock;
 mod packages;
 mod paths;
 mod process;
 mod series;
+mod smoke;
 mod source;
 mod status;
 mod tree;
@@ -37,8 +40,10 @@ use crate::progress::Progress;
 
 pub use edit::{checkout, export};
 pub use engine::GUEST_PATH as FIO_ENGINE;
+pub use initramfs::{OverlayFile, RUN_DIR, join, overlay};
 pub use packages::missing as missing_packages;
 pub use paths::Paths;
+pub use smoke::{SMOKE_DISK_SIZE, SMOKE_MARKER, SMOKE_ROOT, SMOKE_WORDS, smoke_disk};
 pub use status::{Artifact, State, clean, status};
 
 /// What a kernel is built for, and so what can boot it.
@@ -229,6 +234,10 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
     let root = image::build(&paths, &agent, &engine, &mut hashes, progress)?;
+    let initramfs = match options.arch {
+        Arch::Um => None,
+        Arch::X86_64 => Some(initramfs::build(&root, &paths, progress)?),
+    };
     hashes.save()?;
     // What takes longest comes last: most mistakes show before.
     let kernels = kernel::build(&paths, &sources, options, progress)?;
@@ -236,7 +245,7 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
         arch: options.arch,
         kernels,
         root,
-        initramfs: None,
+        initramfs,
         fio_version: engine.fio_version,
     })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::cache::Hashes;
 use super::paths::Paths;
 use super::source::Sources;
-use super::{BuildOptions, agent, engine, image, kernel, lock, packages};
+use super::{Arch, BuildOptions, agent, engine, image, initramfs, kernel, lock, packages};
 use crate::progress::Progress;
 
 /// Something that `guest build` makes or needs.
@@ -88,6 +88,11 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     artifacts.push(Artifact::new("fio engine", engine));
     let agent = agent.map(|agent| (format!("sha256 {}", &agent.sha256[..16]), Some(agent.path)));
     artifacts.push(Artifact::new("agent", agent));
+    if options.arch == Arch::X86_64 {
+        let initramfs = root.as_deref().and_then(initramfs::find);
+        let found = initramfs.map(|path| (String::new(), Some(path)));
+        artifacts.push(Artifact::new("initramfs", found));
+    }
     artifacts.push(Artifact::new(
         "image",
         root.map(|root| (String::new(), Some(root))),
