@@ -113,8 +113,8 @@ impl Context {
         ));
     }
 
-    /// Makes whatever is missing of the guest with these kernels, and looks for what the machine
-    /// needs of the host.
+    /// Makes whatever is missing of the guest with these kernels, which may be none, and looks for
+    /// what the machine needs of the host.
     ///
     /// # Errors
     /// Exit 2 or 3, as [`guest::build`] and [`Machine::check_host`].
@@ -123,6 +123,7 @@ impl Context {
             kernel_source: self.settings.kernel_source.clone(),
             arch: self.machine_kind().arch(),
             flavours: flavours.to_vec(),
+            image_only: flavours.is_empty(),
         };
         let guest = guest::build(&options, progress).context("making the guest")?;
         self.machine_kind().check_host()?;

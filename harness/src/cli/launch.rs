@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use hipri_agent::{Command, Event, Job, Record, Stream};
 
@@ -73,9 +74,16 @@ impl std::fmt::Display for KernelChoice {
 pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = MachineSettings::resolve(&options.machine, &SettingsFile::load()?)?;
     let context = Context::new(settings)?;
-    if let KernelChoice::File(path) = &options.kernel {
-        context.machine_kind().check_kernel(path)?;
-    }
+    let progress = progress::for_stderr();
+    context.warn(progress.as_ref());
+    let kernel = match &options.kernel {
+        KernelChoice::File(path) => {
+            context.machine_kind().check_kernel(path)?;
+            // A program is not to be looked for elsewhere.
+            KernelChoice::File(path.canonicalize().context("finding the kernel")?)
+        }
+        ours => ours.clone(),
+    };
     let interactive = options.command.is_empty();
     if context.settings.dry_run {
         println!(
@@ -83,7 +91,7 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
             context.accel.accel.name(),
             context.accel.reason
         );
-        println!("kernel:  {}", options.kernel);
+        println!("kernel:  {kernel}");
         println!("profile: {}", context.device.profile.display());
         println!("device:  {}", context.device.device.display());
         println!("command: {}", options.command.join(" "));
@@ -95,17 +103,15 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
-    let progress = progress::for_stderr();
-    context.warn(progress.as_ref());
     if verbose > 0 {
         context.announce(progress.as_ref());
     }
-    let flavours: &[Flavour] = match &options.kernel {
+    let flavours: &[Flavour] = match &kernel {
         KernelChoice::Ours(flavour) => &[*flavour],
         KernelChoice::File(_) => &[],
     };
     let guest = context.guest(flavours, progress.as_ref())?;
-    let kernel = match &options.kernel {
+    let kernel = match &kernel {
         KernelChoice::Ours(flavour) => &guest.kernel(*flavour)?.path,
         KernelChoice::File(path) => path,
     };

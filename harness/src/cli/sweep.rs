@@ -19,6 +19,8 @@ use crate::sweep::{self, Boot, Common, Document, SweepSpec};
 pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = SweepSettings::resolve(options, &SettingsFile::load()?)?;
     let context = Context::new(settings.machine.clone())?;
+    let progress = progress::for_stderr();
+    context.warn(progress.as_ref());
     let workload = context
         .repository
         .config("workloads", "fio", &settings.workload)?;
@@ -35,8 +37,6 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         return dry_run(&context, &boots, &text, &origin, common);
     }
 
-    let progress = progress::for_stderr();
-    context.warn(progress.as_ref());
     context.announce(progress.as_ref());
     let flavours: Vec<_> = boots.iter().map(|boot| boot.flavour).collect();
     let guest = context.guest(&flavours, progress.as_ref())?;

@@ -299,6 +299,7 @@ mod tests {
                 exits_per_io: 0.2,
                 host_interruptions: 4,
                 exits: 1,
+                kernel_exits: None,
             });
         }
         document.summary = RunSummary::of(&document.rows);

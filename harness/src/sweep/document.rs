@@ -110,16 +110,28 @@ pub struct Exits {
     pub host_interruptions: u64,
     /// Exits that the guest caused.
     pub exits: u64,
+    /// What the host's kernel counts as exits, if it tells: those that it deals with itself too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_exits: Option<u64>,
 }
 
 impl Exits {
-    /// `exits` over `ios` I/Os, of which there is at least one.
+    /// These figures, for `ios` I/Os in place of one.
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-    fn new(exits: u64, host_interruptions: u64, ios: u64) -> Self {
+    fn over(self, ios: u64) -> Self {
         Self {
-            exits_per_io: exits as f64 / ios.max(1) as f64,
-            host_interruptions,
-            exits,
+            exits_per_io: self.exits as f64 / ios.max(1) as f64,
+            ..self
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let kernel_exits = self.kernel_exits.zip(other.kernel_exits);
+        Self {
+            exits_per_io: self.exits_per_io,
+            host_interruptions: self.host_interruptions + other.host_interruptions,
+            exits: self.exits + other.exits,
+            kernel_exits: kernel_exits.map(|(one, other)| one + other),
         }
     }
 }
@@ -134,14 +146,13 @@ impl DeviceCounts {
             doorbell_traps: counted.doorbell_traps,
             lateness_p50_ns: counted.lateness.p50_ns,
             lateness_p99_ns: counted.lateness.p99_ns,
-            exits: exits(counted).map(|(exits, signals)| Exits::new(exits, signals, ios)),
+            exits: exits(counted).map(|exits| exits.over(ios)),
         }
     }
 }
 
-/// Exits that the guest caused, and returns by the host's signals, where the page has them. No
-/// machine counts them yet.
-fn exits(_counted: &Summary) -> Option<(u64, u64)> {
+/// The exits of the summary, where it has them. No machine counts them yet.
+fn exits(_counted: &Summary) -> Option<Exits> {
     None
 }
 
@@ -160,14 +171,11 @@ impl RunSummary {
     pub fn of(rows: &[Row]) -> Self {
         let ios = rows.iter().map(|row| row.ios).sum();
         let each = rows.iter().map(|row| row.counted.as_ref()?.exits);
-        let exits: Option<Vec<Exits>> = each.collect();
+        let each: Option<Vec<Exits>> = each.collect();
+        let all = each.and_then(|each| each.into_iter().reduce(Exits::and));
         Self {
             ios,
-            exits: exits.filter(|exits| !exits.is_empty()).map(|exits| {
-                let caused = exits.iter().map(|exits| exits.exits).sum();
-                let signals = exits.iter().map(|exits| exits.host_interruptions).sum();
-                Exits::new(caused, signals, ios)
-            }),
+            exits: all.map(|exits| exits.over(ios)),
         }
     }
 }
@@ -243,6 +251,16 @@ mod tests {
         })
     }
 
+    fn exits(exits: u64, host_interruptions: u64, ios: u64) -> Exits {
+        Exits {
+            exits_per_io: 0.0,
+            host_interruptions,
+            exits,
+            kernel_exits: None,
+        }
+        .over(ios)
+    }
+
     #[test]
     fn row_without_counters_has_none_of_their_fields() {
         let json = serde_json::to_value(row(5, None)).unwrap();
@@ -257,8 +275,7 @@ mod tests {
         let json = serde_json::to_value(row(5, counted(None))).unwrap();
         assert_eq!(json["polled_commands"], 0);
         assert!(json.get("exits_per_io").is_none(), "{json}");
-        let exits = Exits::new(10, 3, 5);
-        let json = serde_json::to_value(row(5, counted(Some(exits)))).unwrap();
+        let json = serde_json::to_value(row(5, counted(Some(exits(10, 3, 5))))).unwrap();
         assert_eq!(json["exits_per_io"], 2.0);
         assert_eq!(json["host_interruptions"], 3);
     }
@@ -266,20 +283,17 @@ mod tests {
     #[test]
     fn summary_exits_are_weighted_by_ios() {
         let rows = [
-            row(100, counted(Some(Exits::new(0, 1, 100)))),
-            row(300, counted(Some(Exits::new(400, 2, 300)))),
+            row(100, counted(Some(exits(0, 1, 100)))),
+            row(300, counted(Some(exits(400, 2, 300)))),
         ];
         let summary = RunSummary::of(&rows);
-        assert_eq!(summary.exits, Some(Exits::new(400, 3, 400)));
+        assert_eq!(summary.exits, Some(exits(400, 3, 400)));
         assert_eq!(summary.exits.map(|exits| exits.exits_per_io), Some(1.0));
     }
 
     #[test]
     fn summary_of_rows_that_do_not_all_count_has_no_exits() {
-        let rows = [
-            row(1, counted(Some(Exits::new(0, 0, 1)))),
-            row(1, counted(None)),
-        ];
+        let rows = [row(1, counted(Some(exits(0, 0, 1)))), row(1, counted(None))];
         assert_eq!(RunSummary::of(&rows).exits, None);
         assert_eq!(RunSummary::of(&[]).exits, None);
         assert_eq!(RunSummary::of(&rows).ios, 2);

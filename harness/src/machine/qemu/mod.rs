@@ -47,6 +47,9 @@ const INSTALL: &str = "apt-get install --no-install-recommends qemu-system-x86";
 /// Room in the run's directory for the command list and QEMU's own files.
 const SLACK: u64 = 16 << 20;
 
+/// Memory of a kernel with next to nothing on it, in MiB.
+const KERNEL_MIB: u64 = 96;
+
 /// QEMU in TCG: it translates the guest's instructions.
 #[derive(Debug)]
 pub struct Qemu;
@@ -150,6 +153,7 @@ impl Machine for Qemu {
         let commands =
             serde_json::to_vec(&spec.commands).context("writing the guest's commands")?;
         guest::join(image, &guest::overlay(&commands, &[])?, &initrd)?;
+        check_memory(spec.memory_mib, &initrd)?;
         let storage = Storage::make(&spec.device, &files.scratch)?;
         let mut command = Starter::new(OnParentDeath::Kill).command(PROGRAM);
         command.args(arguments::arguments(spec, files, &initrd, &storage)?);
@@ -174,6 +178,20 @@ impl Machine for Qemu {
             files,
         )))
     }
+}
+
+/// The archive is in the guest's memory twice for a moment, packed and unpacked.
+fn check_memory(memory_mib: u64, initrd: &Path) -> anyhow::Result<()> {
+    let archive = initrd.metadata().context("the image's archive")?.len() >> 20;
+    let least = 2 * archive + KERNEL_MIB;
+    if memory_mib < least {
+        return Err(Failure::usage(format!(
+            "--mem {memory_mib}M is too little for a guest that has its image in memory: give \
+             {least}M or more"
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 /// The first line of QEMU's own account.
