@@ -11,6 +11,7 @@ mod contract;
 pub mod device;
 mod follower;
 pub mod host;
+mod initrd;
 mod kernel_file;
 pub mod outcome;
 mod patience;

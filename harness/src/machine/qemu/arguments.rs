@@ -79,8 +79,8 @@ fn kernel_words(spec: &Spec<'_>) -> anyhow::Result<Vec<String>> {
         "rdinit=/init".into(),
     ];
     if spec.console == Console::Terminal {
-        // The shell shares its terminal with the kernel's log, whose warnings and worse stay.
-        words.push("loglevel=5".into());
+        // The shell shares its terminal with the kernel's log, whose errors and worse stay.
+        words.push("loglevel=4".into());
     }
     let agent = Options {
         run: Some(RunSource::Image(guest::RUN_DIR.into())),

@@ -34,21 +34,15 @@ use super::host::Placement;
 use super::kernel_file::{self, KernelFormat};
 use super::process::GuestProcess;
 use super::start::{OnParentDeath, Starter};
-use super::{Console, Spec};
+use super::{Console, Spec, initrd};
 use crate::exit::Failure;
-use crate::guest::{self, Arch};
+use crate::guest::Arch;
 
 /// The program, looked for in `PATH`.
 const PROGRAM: &str = "qemu-system-x86_64";
 
 /// How to get it.
 const INSTALL: &str = "apt-get install --no-install-recommends qemu-system-x86";
-
-/// Room in the run's directory for the command list and QEMU's own files.
-const SLACK: u64 = 16 << 20;
-
-/// Memory of a kernel with next to nothing on it, in MiB.
-const KERNEL_MIB: u64 = 96;
 
 /// QEMU in TCG: it translates the guest's instructions.
 #[derive(Debug)]
@@ -143,17 +137,11 @@ impl Machine for Qemu {
 
     /// The archive that is loaded; what the guest writes to `ram` media is not reserved.
     fn scratch_bytes(&self, spec: &Spec<'_>) -> u64 {
-        let image = spec.initramfs.and_then(|path| path.metadata().ok());
-        image.map_or(0, |image| image.len()) + SLACK
+        initrd::bytes(spec)
     }
 
     fn start(&self, spec: &Spec<'_>, files: &Files) -> anyhow::Result<Box<dyn Running>> {
-        let initrd = files.scratch.join("initrd");
-        let image = spec.initramfs.context("the image has no archive")?;
-        let commands =
-            serde_json::to_vec(&spec.commands).context("writing the guest's commands")?;
-        guest::join(image, &guest::overlay(&commands, &[])?, &initrd)?;
-        check_memory(spec.memory_mib, &initrd)?;
+        let initrd = initrd::make(spec, &files.scratch)?;
         let storage = Storage::make(&spec.device, &files.scratch)?;
         let mut command = Starter::new(OnParentDeath::Kill).command(PROGRAM);
         command.args(arguments::arguments(spec, files, &initrd, &storage)?);
@@ -178,20 +166,6 @@ impl Machine for Qemu {
             files,
         )))
     }
-}
-
-/// The archive is in the guest's memory twice for a moment, packed and unpacked.
-fn check_memory(memory_mib: u64, initrd: &Path) -> anyhow::Result<()> {
-    let archive = initrd.metadata().context("the image's archive")?.len() >> 20;
-    let least = 2 * archive + KERNEL_MIB;
-    if memory_mib < least {
-        return Err(Failure::usage(format!(
-            "--mem {memory_mib}M is too little for a guest that has its image in memory: give \
-             {least}M or more"
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 /// The first line of QEMU's own account.
