@@ -17,8 +17,8 @@ const CONSOLE: &str = "ttyS0";
 /// The agent's channel.
 const CHANNEL: &str = "/dev/ttyS1";
 
-/// What is the same for every guest: a chipset with PCI Express and nothing on it, processors that
-/// are translated, each in a thread of its own, and an end in place of a restart.
+/// What is the same for every guest: a chipset with PCI Express and nothing on it, and an end in
+/// place of a restart.
 const ALWAYS: &[&str] = &[
     "-no-user-config",
     "-nodefaults",
@@ -26,12 +26,12 @@ const ALWAYS: &[&str] = &[
     "none",
     "-machine",
     "q35",
-    "-accel",
-    "tcg,thread=multi",
-    "-cpu",
-    "max",
     "-no-reboot",
 ];
+
+/// The guest's instructions are translated, each processor's in a thread of its own, with every
+/// feature that QEMU can translate.
+const TCG: &[&str] = &["-accel", "tcg,thread=multi", "-cpu", "max"];
 
 /// QEMU's arguments.
 ///
@@ -43,7 +43,7 @@ pub fn arguments(
     initrd: &Path,
     storage: &Storage,
 ) -> anyhow::Result<Vec<OsString>> {
-    let mut words: Vec<OsString> = ALWAYS.iter().map(OsString::from).collect();
+    let mut words: Vec<OsString> = ALWAYS.iter().chain(TCG).map(OsString::from).collect();
     let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
     add("-smp", spec.cpus.to_string().into());
     add("-m", format!("{}M", spec.memory_mib).into());
