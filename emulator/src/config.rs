@@ -269,6 +269,11 @@ impl DeviceConfig {
         &self.controller
     }
 
+    /// The namespaces' media and block sizes, in the order of their identifiers.
+    pub fn namespaces(&self) -> &[(MediaConfig, BlockSize)] {
+        &self.namespaces
+    }
+
     /// Opens every medium.
     ///
     /// # Errors

@@ -161,7 +161,7 @@ pub struct Kernel {
 pub struct Guest {
     /// What the kernels are built for.
     pub arch: Arch,
-    /// Those that were asked for, in that order; at least one.
+    /// Those that were asked for, in that order.
     pub kernels: Vec<Kernel>,
     /// Root directory of the image, to be mounted read-only; its init is `/init`.
     pub root: PathBuf,
@@ -194,11 +194,16 @@ pub struct BuildOptions {
     pub arch: Arch,
     /// The kernels to build; none means [`Flavour::ALL`].
     pub flavours: Vec<Flavour>,
+    /// No kernel at all: the user brings one.
+    pub image_only: bool,
 }
 
 impl BuildOptions {
     /// The kernels to build, each once, in the order in which they are built.
     fn flavours(&self) -> Vec<Flavour> {
+        if self.image_only {
+            return Vec::new();
+        }
         let mut flavours = self.flavours.clone();
         if flavours.is_empty() {
             flavours.extend(Flavour::ALL);

@@ -3,7 +3,10 @@
 
 use serde::Serialize;
 
+use super::contract::Machine;
 use super::host::Host;
+use super::qemu::Qemu;
+use super::uml::Uml;
 use crate::exit::Failure;
 
 /// What the user asks for.
@@ -17,7 +20,7 @@ pub enum AccelChoice {
     Kvm,
     /// User-Mode Linux: the guest kernel as a process; needs nothing of the host.
     Uml,
-    /// The distribution's QEMU (not built yet).
+    /// The distribution's QEMU with its own nvme: several processors on any host.
     Qemu,
 }
 
@@ -27,6 +30,8 @@ pub enum AccelChoice {
 pub enum Accel {
     /// User-Mode Linux.
     Uml,
+    /// QEMU.
+    Qemu,
 }
 
 impl Accel {
@@ -34,6 +39,15 @@ impl Accel {
     pub fn name(self) -> &'static str {
         match self {
             Self::Uml => "uml",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    /// What executes the guest.
+    pub fn machine(self) -> &'static dyn Machine {
+        match self {
+            Self::Uml => &Uml,
+            Self::Qemu => &Qemu,
         }
     }
 }
@@ -52,25 +66,22 @@ pub struct Decision {
 /// # Errors
 /// Exit 2, for what is not built yet.
 pub fn decide(choice: AccelChoice, host: &Host) -> Result<Decision, Failure> {
-    let reason = match choice {
-        AccelChoice::Uml => "asked for".to_owned(),
-        AccelChoice::Auto if host.kvm_device => {
-            "/dev/kvm is there, but the KVM front end is not built yet".to_owned()
-        }
-        AccelChoice::Auto => "this host has no usable /dev/kvm".to_owned(),
-        AccelChoice::Kvm | AccelChoice::Qemu => {
-            let name = if choice == AccelChoice::Kvm {
-                "kvm"
-            } else {
-                "qemu"
-            };
-            return Err(Failure::usage(format!(
-                "--accel {name} is not built yet: use --accel uml, which needs nothing of the host"
-            )));
+    let (accel, reason) = match choice {
+        AccelChoice::Uml => (Accel::Uml, "asked for"),
+        AccelChoice::Qemu => (Accel::Qemu, "asked for"),
+        AccelChoice::Auto if host.kvm_device => (
+            Accel::Uml,
+            "/dev/kvm is there, but the KVM front end is not built yet",
+        ),
+        AccelChoice::Auto => (Accel::Uml, "this host has no usable /dev/kvm"),
+        AccelChoice::Kvm => {
+            return Err(Failure::usage(
+                "--accel kvm is not built yet: use --accel uml, which needs nothing of the host",
+            ));
         }
     };
     Ok(Decision {
-        accel: Accel::Uml,
-        reason,
+        accel,
+        reason: reason.to_owned(),
     })
 }

@@ -40,6 +40,20 @@ pub struct DeviceSpec {
     pub seed: u64,
 }
 
+impl DeviceSpec {
+    /// The emulator's words for it.
+    pub fn words(&self) -> [OsString; 6] {
+        [
+            "--profile".into(),
+            self.profile.clone().into(),
+            "--device".into(),
+            self.device.clone().into(),
+            "--seed".into(),
+            self.seed.to_string().into(),
+        ]
+    }
+}
+
 /// A device that listens. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Device {
@@ -71,15 +85,15 @@ pub fn serve(args: &DeviceArgs) -> ExitCode {
 }
 
 impl Device {
-    /// Starts a device that listens on `socket`; its log goes to `log`.
+    /// Starts the emulator's command line with `words`, in which `{ready}` stands for the descriptor
+    /// that it writes to once it is ready, and waits for that. `core` pins it; its log goes to `log`.
     ///
     /// # Errors
     /// Exit 2 when the emulator refuses its configuration, exit 3 when it cannot start.
     pub fn start(
-        spec: &DeviceSpec,
+        words: impl IntoIterator<Item = OsString>,
         core: Option<usize>,
         scratch: &Path,
-        socket: &Path,
         log: &Path,
     ) -> anyhow::Result<Self> {
         let ready = scratch.join("ready");
@@ -93,14 +107,8 @@ impl Device {
             .arg(SUBCOMMAND)
             .arg("--scratch")
             .arg(scratch)
-            .args(["--", "serve", "vhost-user", "--ready-fd", "{ready}"])
-            .arg("--socket")
-            .arg(socket)
-            .arg("--profile")
-            .arg(&spec.profile)
-            .arg("--device")
-            .arg(&spec.device)
-            .args(["--seed", &spec.seed.to_string()])
+            .arg("--")
+            .args(words)
             .args(core.map(|core| format!("--cpu={core}")))
             // Ctrl-C is for hipri alone, which ends its children in order.
             .process_group(0)

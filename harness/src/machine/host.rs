@@ -68,6 +68,9 @@ pub struct Placement {
     pub guest: Option<usize>,
     /// The device's core; `None` leaves it to the scheduler.
     pub device: Option<usize>,
+    /// Nothing is pinned because there is no need to, not for want of cores.
+    #[serde(skip)]
+    free: bool,
 }
 
 impl Placement {
@@ -89,15 +92,24 @@ impl Placement {
             Some(&device) => Self {
                 guest: Some(*guest),
                 device: Some(device),
+                free: false,
             },
             None => Self::NONE,
         }
     }
 
-    /// Nothing is pinned.
+    /// Nothing is pinned: there is one core.
     pub const NONE: Self = Self {
         guest: None,
         device: None,
+        free: false,
+    };
+
+    /// The host's scheduler decides.
+    pub const FREE: Self = Self {
+        guest: None,
+        device: None,
+        free: true,
     };
 
     /// One line for the report.
@@ -106,6 +118,7 @@ impl Placement {
             (Some(guest), Some(device)) => {
                 format!("guest on core {guest}, device on core {device}")
             }
+            _ if self.free => "nothing is pinned".into(),
             _ => "guest and device share one core: the device's poller yields, and every figure below includes that".into(),
         }
     }
