@@ -333,7 +333,16 @@ fn probe_json_is_one_document() {
     let output = hipri(&here).args(["probe", "--json"]).assert().success();
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     let findings: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(findings["auto"]["accel"], "uml");
+    let native = findings["native"].as_bool().expect("native");
+    let nanos = findings["supervisor_ns_per_iteration"].as_f64();
+    assert_eq!(findings["kvm"], nanos.is_some());
+    assert_eq!(native, nanos.is_some_and(|nanos| nanos < 100.0));
+    assert_eq!(findings["chosen"], if native { "kvm" } else { "uml" });
+    assert!(
+        findings["reason"]
+            .as_str()
+            .is_some_and(|text| text.len() > 20)
+    );
     assert!(findings["host"]["cores"].is_array());
 }
 

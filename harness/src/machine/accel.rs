@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::contract::Machine;
 use super::host::Host;
+use super::kvm::{self, Kvm};
 use super::qemu::Qemu;
 use super::uml::Uml;
 use crate::exit::Failure;
@@ -16,7 +17,7 @@ pub enum AccelChoice {
     /// The fastest one that works here.
     #[default]
     Auto,
-    /// Our own virtual machine monitor on KVM (not built yet).
+    /// Our own virtual machine monitor on KVM: the fastest, where KVM executes the guest's kernel.
     Kvm,
     /// User-Mode Linux: the guest kernel as a process; needs nothing of the host.
     Uml,
@@ -28,6 +29,8 @@ pub enum AccelChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
+    /// Our own virtual machine monitor.
+    Kvm,
     /// User-Mode Linux.
     Uml,
     /// QEMU.
@@ -38,6 +41,7 @@ impl Accel {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Kvm => "kvm",
             Self::Uml => "uml",
             Self::Qemu => "qemu",
         }
@@ -46,6 +50,7 @@ impl Accel {
     /// What executes the guest.
     pub fn machine(self) -> &'static dyn Machine {
         match self {
+            Self::Kvm => &Kvm,
             Self::Uml => &Uml,
             Self::Qemu => &Qemu,
         }
@@ -64,24 +69,21 @@ pub struct Decision {
 /// Decides how the guest runs on this host.
 ///
 /// # Errors
-/// Exit 2, for what is not built yet.
+/// Exit 3, when KVM is asked for and cannot run a guest here.
 pub fn decide(choice: AccelChoice, host: &Host) -> Result<Decision, Failure> {
+    let found = &host.kvm;
     let (accel, reason) = match choice {
-        AccelChoice::Uml => (Accel::Uml, "asked for"),
-        AccelChoice::Qemu => (Accel::Qemu, "asked for"),
-        AccelChoice::Auto if host.kvm_device => (
-            Accel::Uml,
-            "/dev/kvm is there, but the KVM front end is not built yet",
-        ),
-        AccelChoice::Auto => (Accel::Uml, "this host has no usable /dev/kvm"),
+        AccelChoice::Uml => (Accel::Uml, "asked for".to_owned()),
+        AccelChoice::Qemu => (Accel::Qemu, "asked for".to_owned()),
         AccelChoice::Kvm => {
-            return Err(Failure::usage(
-                "--accel kvm is not built yet: use --accel uml, which needs nothing of the host",
-            ));
+            kvm::require(found)?;
+            (Accel::Kvm, "asked for".to_owned())
         }
+        AccelChoice::Auto if found.native => (
+            Accel::Kvm,
+            "KVM executes the guest's kernel natively".to_owned(),
+        ),
+        AccelChoice::Auto => (Accel::Uml, kvm::shortcoming(found)),
     };
-    Ok(Decision {
-        accel,
-        reason: reason.to_owned(),
-    })
+    Ok(Decision { accel, reason })
 }

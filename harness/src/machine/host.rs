@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use emulator::frontend::kvm::KvmProbe;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::Serialize;
 
@@ -26,8 +27,8 @@ pub struct Host {
     pub shmem_huge_pages: String,
     /// How the frequency of core 0 is governed, where the host tells.
     pub governor: Option<String>,
-    /// `/dev/kvm` exists and opens.
-    pub kvm_device: bool,
+    /// What KVM is here, found out by trying.
+    pub kvm: KvmProbe,
     /// Where the guest's memory would be.
     pub tmpfs: Option<PathBuf>,
     /// Bytes free there.
@@ -50,11 +51,7 @@ impl Host {
             transparent_huge_pages: chosen("kernel/mm/transparent_hugepage/enabled"),
             shmem_huge_pages: chosen("kernel/mm/transparent_hugepage/shmem_enabled"),
             governor: sys("devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            kvm_device: fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open("/dev/kvm")
-                .is_ok(),
+            kvm: emulator::frontend::kvm::probe(),
             tmpfs,
             tmpfs_free: tmpfs_free.unwrap_or(0),
         }

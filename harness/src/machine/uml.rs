@@ -20,7 +20,7 @@ use hipri_agent::MountEntry;
 use hipri_agent::cmdline::{Options, RunSource};
 
 use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE};
-use super::device::{Device, DeviceSpec};
+use super::device::{Device, DeviceSpec, Terminal};
 use super::host::Placement;
 use super::kernel_file::{self, KernelFormat};
 use super::process::{GuestProcess, describe};
@@ -111,6 +111,7 @@ impl Machine for Uml {
         let device = Device::start(
             words.into_iter().chain(spec.device.words()),
             spec.placement.device,
+            Terminal::No,
             &files.scratch,
             &files.device_log,
         )?;

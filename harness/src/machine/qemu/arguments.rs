@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! QEMU's command line and the guest kernel's.
+//! QEMU's command line.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use hipri_agent::cmdline::{Options, RunSource};
-
 use super::process;
 use super::storage::Storage;
 use crate::exit::Failure;
-use crate::guest;
-use crate::machine::{Console, Files, Spec};
-
-/// The kernel's console.
-const CONSOLE: &str = "ttyS0";
-/// The agent's channel.
-const CHANNEL: &str = "/dev/ttyS1";
+use crate::machine::{Console, Files, Spec, pc};
 
 /// What is the same for every guest: a chipset with PCI Express and nothing on it, and an end in
 /// place of a restart.
@@ -49,7 +41,7 @@ pub fn arguments(
     add("-m", format!("{}M", spec.memory_mib).into());
     add("-kernel", spec.kernel.into());
     add("-initrd", initrd.into());
-    add("-append", kernel_words(spec)?.join(" ").into());
+    add("-append", pc::kernel_words(spec)?.join(" ").into());
     let log = escaped(&files.console)?;
     let console = match spec.console {
         Console::None => format!("file,id=console,path={log},append=on"),
@@ -65,34 +57,6 @@ pub fn arguments(
     add("-d", "cpu_reset".into());
     add("-D", process::trace(files).into());
     words.extend(storage.arguments()?.into_iter().map(OsString::from));
-    Ok(words)
-}
-
-/// The guest kernel's command line.
-fn kernel_words(spec: &Spec<'_>) -> anyhow::Result<Vec<String>> {
-    let mut words: Vec<String> = vec![
-        format!("console={CONSOLE},115200"),
-        // A panic ends QEMU at once.
-        "panic=-1".into(),
-        // On a busy host QEMU's timer may look dead to the kernel's test.
-        "no_timer_check".into(),
-        "rdinit=/init".into(),
-    ];
-    if spec.console == Console::Terminal {
-        // The shell shares its terminal with the kernel's log, whose errors and worse stay.
-        words.push("loglevel=4".into());
-    }
-    let agent = Options {
-        run: Some(RunSource::Image(guest::RUN_DIR.into())),
-        channel: Some(CHANNEL.into()),
-        console: Some(format!("/dev/{CONSOLE}")),
-        ..Options::default()
-    };
-    let agent = agent
-        .to_words()
-        .ok_or_else(|| Failure::usage("the agent's words cannot be quoted"))?;
-    words.extend(agent);
-    words.extend(spec.kernel_args.iter().cloned());
     Ok(words)
 }
 
