@@ -99,13 +99,17 @@ impl Machine for Kvm {
     }
 
     fn start(&self, spec: &Spec<'_>, files: &Files) -> anyhow::Result<Box<dyn Running>> {
-        let initrd = initrd::make(spec, &files.scratch)?;
+        let image = if interpreted::is_allowed() {
+            Image::Disk(interpreted::make_device(spec, &files.scratch)?)
+        } else {
+            Image::Memory(initrd::make(spec, &files.scratch)?)
+        };
         let terminal = match spec.console {
             Console::None => Terminal::No,
             Console::Terminal => Terminal::Yes,
         };
         let device = Device::start(
-            words(spec, files, initrd)?,
+            words(spec, files, image)?,
             None,
             terminal,
             &files.scratch,
@@ -145,16 +149,29 @@ pub fn shortcoming(found: &KvmProbe) -> String {
     }
 }
 
-fn words(spec: &Spec<'_>, files: &Files, initrd: PathBuf) -> anyhow::Result<Vec<OsString>> {
+/// How the image reaches the guest.
+enum Image {
+    /// In an archive that is loaded with the kernel.
+    Memory(PathBuf),
+    /// On a disk of the device with this configuration: see [`interpreted`].
+    Disk(PathBuf),
+}
+
+fn words(spec: &Spec<'_>, files: &Files, image: Image) -> anyhow::Result<Vec<OsString>> {
     let mut words: Vec<OsString> = vec!["vmm".into(), "--ready-fd".into(), "{ready}".into()];
     let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
-    add("--kernel", spec.kernel.into());
-    add("--initrd", initrd.into());
     let mut kernel_words = pc::kernel_words(spec)?;
-    if interpreted::is_allowed() {
-        kernel_words.extend(interpreted::KERNEL_WORDS.map(str::to_owned));
-        add("--cpu-features", "interpretable".into());
+    let mut device = spec.device.clone();
+    match image {
+        Image::Memory(archive) => add("--initrd", archive.into()),
+        Image::Disk(configuration) => {
+            device.device = configuration;
+            kernel_words.extend(interpreted::ROOT_WORDS.map(str::to_owned));
+            kernel_words.extend(interpreted::KERNEL_WORDS.map(str::to_owned));
+            add("--cpu-features", "interpretable".into());
+        }
     }
+    add("--kernel", spec.kernel.into());
     add("--append", kernel_words.join(" ").into());
     add("--memory", format!("{}MiB", spec.memory_mib).into());
     add("--cpus", spec.cpus.to_string().into());
@@ -174,7 +191,7 @@ fn words(spec: &Spec<'_>, files: &Files, initrd: PathBuf) -> anyhow::Result<Vec<
     if let Some(core) = spec.placement.device {
         add("--cpu", core.to_string().into());
     }
-    words.extend(spec.device.words());
+    words.extend(device.words());
     Ok(words)
 }
 
