@@ -76,6 +76,7 @@ pub fn make_device(spec: &Spec<'_>, scratch: &Path) -> anyhow::Result<PathBuf> {
         .arg(&disk)
         .arg(format!("{}k", DISK_SIZE >> 10))
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .status()
         .context("starting mke2fs")?;
     ensure!(made.success(), "making the root's file system failed");

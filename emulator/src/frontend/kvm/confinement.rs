@@ -99,8 +99,9 @@ const POLLER: &[i64] = &[
     libc::SYS_statx,
 ];
 
-/// The control socket: it accepts, answers, reads profiles, and removes itself at the end. Threads
-/// for its clients. And more filters, which only ever allow less.
+/// The control socket: it accepts, answers, reads profiles. Threads for its clients. What is
+/// removed at the end: the socket, and the run's directory when its owner was killed. And more
+/// filters, which only ever allow less.
 const SERVICE: &[i64] = &[
     libc::SYS_accept4,
     libc::SYS_clone3,
@@ -108,6 +109,7 @@ const SERVICE: &[i64] = &[
     libc::SYS_fstat,
     libc::SYS_getcwd,
     libc::SYS_getdents64,
+    libc::SYS_getppid,
     libc::SYS_gettimeofday,
     libc::SYS_lseek,
     libc::SYS_newfstatat,
@@ -121,7 +123,9 @@ const SERVICE: &[i64] = &[
     libc::SYS_set_robust_list,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
+    libc::SYS_rmdir,
     libc::SYS_unlink,
+    libc::SYS_unlinkat,
     libc::SYS_wait4,
 ];
 
