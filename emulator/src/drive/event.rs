@@ -3,8 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 /// An eventfd used as a flag: readable while it is set.
 pub struct Event(OwnedFd);
@@ -25,6 +26,13 @@ impl Event {
     pub fn set(&self) {
         // It fails only when the counter is full, and then the flag is set.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Waits until it is set, at most for `patience`. May return early.
+    pub fn wait(&self, patience: Option<Duration>) {
+        let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        // An interrupted or failed wait is a short one.
+        let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], timeout.as_ref());
     }
 
     /// Clears it.

@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 
 pub use clock::Clock;
 pub use event::Event;
-pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions};
+pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions, pin_thread};
 
 use crate::pci::{MsiPort, NvmeFunction};
 use crate::timing::Nanos;

@@ -269,7 +269,7 @@ impl<F: FrontEnd> Loop<F> {
 
     fn run(mut self, started: &SyncSender<io::Result<()>>) -> (NvmeFunction, PollerCounters) {
         let _closing = Closing(Arc::clone(&self.shared));
-        let pinned = self.options.cpu.map_or(Ok(()), pin);
+        let pinned = self.options.cpu.map_or(Ok(()), pin_thread);
         if pinned.is_ok() {
             // The other side waits for exactly this.
             let _ = started.send(pinned);
@@ -434,7 +434,10 @@ impl<F: FrontEnd> Loop<F> {
 }
 
 /// Keeps the calling thread on one core.
-fn pin(cpu: usize) -> io::Result<()> {
+///
+/// # Errors
+/// When the core does not exist or this process may not run there.
+pub fn pin_thread(cpu: usize) -> io::Result<()> {
     let mut set = rustix::thread::CpuSet::new();
     if cpu >= rustix::thread::CpuSet::MAX_CPU {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));

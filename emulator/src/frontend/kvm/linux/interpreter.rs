@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Help for a KVM that interprets supervisor code and does not know every instruction. For the
+//! boot test on such hosts alone; on a native KVM nothing here is ever called.
+
+use kvm_ioctls::VcpuFd;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+/// `int3`.
+const INT3: u8 = 0xCC;
+/// Exception number of `int3`.
+const BREAKPOINT: u8 = 3;
+
+/// Does what the interpreter does not.
+pub struct Interpreter {
+    memory: GuestMemoryMmap,
+}
+
+impl Interpreter {
+    /// Help for the guest with this memory.
+    pub fn new(memory: GuestMemoryMmap) -> Self {
+        Self { memory }
+    }
+
+    /// Carries the instruction out that the interpreter stopped at, if it is one of ours.
+    pub fn mend(&self, fd: &mut VcpuFd) -> bool {
+        match self.instruction(fd) {
+            Some([INT3, ..]) => raise_breakpoint(fd).is_ok(),
+            Some(bytes) => {
+                log::error!("the interpreter does not know {bytes:02x?}");
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn instruction(&self, fd: &VcpuFd) -> Option<[u8; 15]> {
+        let regs = fd.get_regs().ok()?;
+        let place = fd.translate_gva(regs.rip).ok()?;
+        let mut bytes = [0; 15];
+        self.memory
+            .read_slice(&mut bytes, GuestAddress(place.physical_address))
+            .ok()?;
+        Some(bytes)
+    }
+}
+
+/// The exception of a breakpoint that has been executed.
+fn raise_breakpoint(fd: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
+    let mut regs = fd.get_regs()?;
+    regs.rip += 1;
+    fd.set_regs(&regs)?;
+    let mut events = fd.get_vcpu_events()?;
+    events.exception.injected = 1;
+    events.exception.nr = BREAKPOINT;
+    events.exception.has_error_code = 0;
+    fd.set_vcpu_events(&events)
+}
