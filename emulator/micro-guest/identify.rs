@@ -17,6 +17,8 @@ const LARGEST_TRANSFER: u64 = 1 << 20;
 pub struct Identity {
     /// Largest transfer in bytes.
     pub max_transfer: u64,
+    /// Whether Doorbell Buffer Config is offered.
+    pub shadow_doorbells: bool,
 }
 
 /// Identify with a CNS value into the page at `address`.
@@ -72,7 +74,10 @@ pub fn controller(page: Region, version: u32, mode: Mode) -> Outcome<Identity> {
         0 => LARGEST_TRANSFER,
         power => LARGEST_TRANSFER.min(PAGE << power.min(20)),
     };
-    Ok(Identity { max_transfer })
+    Ok(Identity {
+        max_transfer,
+        shadow_doorbells: offered,
+    })
 }
 
 /// Looks at Identify Namespace of namespace 1.

@@ -58,7 +58,7 @@ pub const ECAM_BYTES: u64 = 1 << 20;
 pub const BAR0: u64 = 0xE800_0000;
 /// Bytes of BAR0.
 pub const BAR0_BYTES: u64 = 0x4000;
-/// A write of 4 bytes ends the vCPU's run; the value is one of the `EXIT_` codes.
+/// A write of 4 bytes ends the guest; the value is one of the `EXIT_` codes.
 pub const EXIT: u64 = 0xEF00_0000;
 
 /// Exit: the result page tells how it went.
@@ -107,7 +107,7 @@ pub const VERDICT_PASS: u64 = 1;
 pub const VERDICT_FAIL: u64 = 2;
 /// Verdict: the program panicked.
 pub const VERDICT_PANIC: u64 = 3;
-/// Verdict: this vCPU had nothing to do, or another one failed before it could begin.
+/// Verdict: this vCPU had nothing to do.
 pub const VERDICT_UNUSED: u64 = 4;
 
 /// Commands in a window of a measurement.

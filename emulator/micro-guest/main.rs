@@ -8,8 +8,8 @@
 //! supervisor code.
 //!
 //! Each vCPU enters with its number in RDI, the address of the parameter page in RSI and a stack of
-//! its own. It ends by a write to the exit page. vCPU 0 runs the scenario; the others wait until it
-//! has work for them.
+//! its own. vCPU 0 runs the scenario and ends the guest by a write to the exit page; the others wait
+//! until it has work for them.
 #![no_std]
 #![no_main]
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The result page, and the end.
+//! The result page, and the guest's end.
 
 use core::hint::spin_loop;
 use core::panic::Location;
@@ -70,19 +70,29 @@ impl Report {
         self.change(|all| all.counts = *counts);
     }
 
-    /// Ends this vCPU's run with what its part of the scenario gave.
-    pub fn end(self, outcome: Outcome) -> ! {
+    /// Notes that this vCPU has had nothing to do so far.
+    pub fn unused(self) {
+        self.change(|all| all.verdict = VERDICT_UNUSED);
+    }
+
+    /// Notes what this vCPU's part of the scenario gave.
+    pub fn verdict(self, outcome: Outcome) {
         self.change(|all| match outcome {
             Ok(()) => all.verdict = VERDICT_PASS,
             Err(failure) => fill(all, &failure),
         });
+    }
+
+    /// Ends the guest.
+    pub fn end(self) -> ! {
         exit(EXIT_DONE)
     }
 
-    /// Ends the run of a vCPU that had nothing to do.
-    pub fn end_unused(self) -> ! {
-        self.change(|all| all.verdict = VERDICT_UNUSED);
-        exit(EXIT_DONE)
+    /// Lets this vCPU wait for the end, which vCPU 0 brings.
+    pub fn park(self) -> ! {
+        loop {
+            spin_loop();
+        }
     }
 }
 
@@ -117,7 +127,7 @@ pub fn panicked(vcpu: u64, message: &str, place: Option<&Location<'_>>) -> ! {
     exit(EXIT_PANIC)
 }
 
-/// Ends this vCPU's run.
+/// Ends the guest.
 pub fn exit(code: u32) -> ! {
     // SAFETY: the exit page is mapped and no memory.
     let page = unsafe { Mmio::new(EXIT, 4) };

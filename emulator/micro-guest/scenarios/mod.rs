@@ -28,15 +28,17 @@ use crate::team;
 pub fn run(vcpu: u64, parameters: &Parameters) -> ! {
     let report = Report::new(vcpu);
     if vcpu != 0 {
+        report.unused();
         let Some(task) = team::wait_for_task(vcpu) else {
-            report.end_unused();
+            report.park();
         };
         let outcome = match parameters.scenario {
             SCENARIO_BENCH => bench::work(report, vcpu, parameters, task),
             _ => data::work(report, vcpu, parameters, task),
         };
+        report.verdict(outcome);
         team::done();
-        report.end(outcome);
+        report.park();
     }
     let outcome = match parameters.scenario {
         SCENARIO_BRING_UP => bring_up::run(report, parameters),
@@ -52,7 +54,8 @@ pub fn run(vcpu: u64, parameters: &Parameters) -> ! {
         other => Err(Failure::new("a scenario that there is", 1, other)),
     };
     team::dismiss();
-    report.end(outcome)
+    report.verdict(outcome);
+    report.end()
 }
 
 /// The controller, ready, with memory to go on.

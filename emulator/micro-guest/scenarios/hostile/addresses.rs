@@ -9,7 +9,6 @@ use crate::command::{
     SUCCESS, WRITE, create_cq, create_sq, flush, transfer,
 };
 use crate::controller::Controller;
-use crate::doorbell::Mode;
 use crate::identify;
 use crate::layout::{BAR0, Counts, ECAM, EXIT, NOBODY, Parameters};
 use crate::memory::{Arena, PAGE, Region};
@@ -215,12 +214,11 @@ fn admin(
             refuse(largest, INVALID_QUEUE_SIZE)?;
         }
     }
-    let mapped = controller.mode == Mode::Mapped;
     let wrong = |first, second| Command::new(DOORBELL_BUFFER_CONFIG).prp(first, second);
-    let status = if mapped {
-        INVALID_OPCODE
-    } else {
+    let status = if controller.identity.shadow_doorbells {
         INVALID_FIELD
+    } else {
+        INVALID_OPCODE
     };
     for address in outside(parameters) {
         for command in [wrong(page, address), wrong(address, page)] {
