@@ -15,7 +15,7 @@ use crate::random::Random;
 use crate::report::Report;
 
 /// Writes between two times that the controller is brought back to where they have an effect.
-const STRETCH: u64 = 128;
+const STRETCH: u64 = 64;
 /// Entries of the admin queues.
 const ENTRIES: u64 = 32;
 /// No byte of an address made of this is small: it is outside RAM.
@@ -133,7 +133,7 @@ impl Garbage<'_> {
             1 => u64::MAX,
             _ => self.random.next(),
         };
-        if self.random.once_in(4) {
+        if self.random.once_in(8) {
             let bytes = if self.random.once_in(2) {
                 0x100
             } else {

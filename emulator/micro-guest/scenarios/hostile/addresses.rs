@@ -139,12 +139,11 @@ impl Bench<'_> {
         for address in outside(self.parameters) {
             wrong(address, DATA_TRANSFER_ERROR)?;
         }
-        // A list that points to itself as its own next page ends all the same: with data.
-        self.list.store64(PAGE - 16, p1);
-        self.list.store64(PAGE - 8, list + PAGE - 16);
+        // A list whose last entry points back to its beginning ends all the same.
+        self.list.store64(8, self.page(2));
+        self.list.store64(PAGE - 8, list);
         let blocks = 3 * PAGE / self.parameters.block_bytes;
-        let command = transfer(READ, 0, blocks).prp(p0, list + PAGE - 16);
-        // Two entries are needed: page 1, and what the chain leads to, page 1 again.
+        let command = transfer(READ, 0, blocks).prp(p0, list + PAGE - 8);
         expect(pair, command, SUCCESS, controller.patience)
     }
 

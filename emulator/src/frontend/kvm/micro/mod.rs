@@ -12,6 +12,10 @@ mod bench;
 mod bus;
 mod device;
 mod guest;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "some of it is the guest's alone")
+)]
 #[path = "../../../../micro-guest/layout.rs"]
 mod layout;
 mod paging;
