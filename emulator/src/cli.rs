@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line of `nvme-emulator`, as a function: `hipri` runs it in a child of its own.
 
+mod vmm;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -14,7 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, DeviceConfig};
 use crate::control::{self, ControlServer, Report};
-use crate::drive::{Clock, Poller, PollerOptions};
+use crate::controller::DoorbellMode;
+use crate::drive::{Clock, FrontEnd, Poller, PollerHandle, PollerOptions};
 use crate::engine::Engine;
 use crate::frontend::vhost_user::Server;
 use crate::pci::{Identity, NvmeFunction};
@@ -40,6 +43,9 @@ enum Command {
         #[command(subcommand)]
         transport: Transport,
     },
+    /// Run a virtual machine on KVM with the device in it, until its guest ends; then print how it
+    /// ended and what was counted
+    Vmm(Box<vmm::VmmOptions>),
     /// Ask a running device something
     Control {
         /// The socket that the device was given with --control
@@ -73,6 +79,16 @@ struct ServeOptions {
     /// Where to listen; a socket that nobody serves any more is replaced
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// End after the first guest
+    #[arg(long)]
+    once: bool,
+}
+
+/// The device, whichever front end it has.
+#[derive(Args)]
+struct DeviceArgs {
     /// Speed: a name in configs/profiles/, or a path
     #[arg(
         long,
@@ -104,9 +120,6 @@ struct ServeOptions {
     /// How the guest's doorbells reach the device
     #[arg(long, value_enum, default_value_t = Doorbells::Auto)]
     doorbells: Doorbells,
-    /// End after the first guest
-    #[arg(long)]
-    once: bool,
     /// Write a byte to this file descriptor, a pipe, once a guest can connect
     #[arg(long, value_name = "N")]
     ready_fd: Option<u32>,
@@ -125,6 +138,18 @@ enum Doorbells {
     Shadow,
     /// The doorbell page is memory that the poller reads (not with vhost-user)
     Mapped,
+}
+
+impl Doorbells {
+    /// The mode, with `best` as what the front end can do.
+    fn mode(self, best: DoorbellMode) -> DoorbellMode {
+        match self {
+            Self::Auto => best,
+            Self::Exit => DoorbellMode::Exit,
+            Self::Shadow => DoorbellMode::Shadow,
+            Self::Mapped => DoorbellMode::Mapped,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -162,11 +187,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve {
             transport: Transport::VhostUser(options),
-        } => serve_vhost_user(&options),
-        Command::Control { socket, request } => ask(&socket, request),
+        } => serve_vhost_user(&options).map(|()| ExitCode::SUCCESS),
+        Command::Vmm(options) => vmm::run(*options),
+        Command::Control { socket, request } => ask(&socket, request).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Usage(error)) => fail(EXIT_USAGE, &error),
         Err(Failure::Infrastructure(error)) => fail(EXIT_INFRASTRUCTURE, &error),
     }
@@ -179,31 +205,21 @@ fn fail(code: u8, error: &anyhow::Error) -> ExitCode {
 }
 
 fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
-    if options.doorbells == Doorbells::Mapped {
+    let device = &options.device;
+    if device.doorbells == Doorbells::Mapped {
         return Err(usage(anyhow::anyhow!(
             "--doorbells mapped needs a front end that shares BAR0 with its guest; vhost-user does \
              not: use shadow or exit"
         )));
     }
-    if options.die_with_parent {
-        die_with_parent().map_err(infrastructure)?;
-    }
-    // First, so that a signal that comes while the device is being built is not lost.
-    let stop = stop_on_signals().map_err(infrastructure)?;
-    let function = build(options)?;
-    let poller = Poller::spawn(
-        function,
-        Clock::new(),
-        PollerOptions {
-            cpu: options.cpu,
-            idle_sleep: options.idle_sleep.0,
-        },
-    )
-    .with_context(|| match options.cpu {
-        Some(cpu) => format!("the poller cannot run on core {cpu}"),
-        None => "the poller cannot be started".into(),
-    })
-    .map_err(infrastructure)?;
+    let stop = device.prepare_process()?;
+    let function = device.build(DoorbellMode::Shadow)?;
+    let poller = Poller::spawn(function, Clock::new(), device.poller())
+        .with_context(|| match device.cpu {
+            Some(cpu) => format!("the poller cannot run on core {cpu}"),
+            None => "the poller cannot be started".into(),
+        })
+        .map_err(infrastructure)?;
 
     let served = serve_until_stopped(options, &poller, &stop);
     let (function, counters) = poller.end().map_err(infrastructure)?;
@@ -220,36 +236,65 @@ fn serve_until_stopped(
     stop: &UnixStream,
 ) -> Result<(), Failure> {
     let server = Server::bind(&options.socket).map_err(infrastructure)?;
-    let _control = options
-        .control
-        .as_ref()
-        .map(|path| {
-            ControlServer::start(path, poller.handle())
-                .with_context(|| format!("{}: cannot listen there", path.display()))
-        })
-        .transpose()
-        .map_err(infrastructure)?;
+    let _control = options.device.control_server(poller.handle())?;
     log::info!("listening on {}", options.socket.display());
-    if let Some(fd) = options.ready_fd {
-        tell_ready(fd)
-            .with_context(|| format!("--ready-fd {fd} is no pipe that can be written"))
-            .map_err(usage)?;
-    }
+    options.device.tell_ready()?;
     server
         .serve(poller.handle(), stop.as_fd(), options.once)
         .map_err(infrastructure)
 }
 
-/// Builds the device: configuration, media, timing.
-fn build(options: &ServeOptions) -> Result<NvmeFunction, Failure> {
-    let device = DeviceConfig::load(&options.device).map_err(usage)?;
-    let profile = config::load_profile(&options.profile).map_err(usage)?;
-    let (mut controller, namespaces) = device.open().map_err(usage)?;
-    controller.shadow_doorbells = options.doorbells != Doorbells::Exit;
-    let vectors = controller.vectors;
-    let engine =
-        Engine::new(controller, namespaces, Model::new(profile, options.seed)).map_err(usage)?;
-    Ok(NvmeFunction::new(engine, &Identity::default(), vectors))
+impl DeviceArgs {
+    /// What has to happen before anything else: a signal that comes while the device is being built
+    /// must not be lost. Returns what becomes readable when the program is to end.
+    fn prepare_process(&self) -> Result<UnixStream, Failure> {
+        if self.die_with_parent {
+            die_with_parent().map_err(infrastructure)?;
+        }
+        stop_on_signals().map_err(infrastructure)
+    }
+
+    /// Builds the device: configuration, media, timing. `best` is what `--doorbells auto` means.
+    fn build(&self, best: DoorbellMode) -> Result<NvmeFunction, Failure> {
+        let device = DeviceConfig::load(&self.device).map_err(usage)?;
+        let profile = config::load_profile(&self.profile).map_err(usage)?;
+        let (mut controller, namespaces) = device.open().map_err(usage)?;
+        controller.doorbells = self.doorbells.mode(best);
+        let vectors = controller.vectors;
+        let engine =
+            Engine::new(controller, namespaces, Model::new(profile, self.seed)).map_err(usage)?;
+        Ok(NvmeFunction::new(engine, &Identity::default(), vectors))
+    }
+
+    fn poller(&self) -> PollerOptions {
+        PollerOptions {
+            cpu: self.cpu,
+            idle_sleep: self.idle_sleep.0,
+        }
+    }
+
+    fn control_server<F: FrontEnd>(
+        &self,
+        poller: &PollerHandle<F>,
+    ) -> Result<Option<ControlServer>, Failure> {
+        self.control
+            .as_ref()
+            .map(|path| {
+                ControlServer::start(path, poller)
+                    .with_context(|| format!("{}: cannot listen there", path.display()))
+            })
+            .transpose()
+            .map_err(infrastructure)
+    }
+
+    fn tell_ready(&self) -> Result<(), Failure> {
+        let Some(fd) = self.ready_fd else {
+            return Ok(());
+        };
+        tell_ready(fd)
+            .with_context(|| format!("--ready-fd {fd} is no pipe that can be written"))
+            .map_err(usage)
+    }
 }
 
 fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure> {

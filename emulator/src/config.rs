@@ -269,6 +269,11 @@ impl DeviceConfig {
         &self.controller
     }
 
+    /// The namespaces' media and block sizes, in the order of their identifiers.
+    pub fn namespaces(&self) -> &[(MediaConfig, BlockSize)] {
+        &self.namespaces
+    }
+
     /// Opens every medium.
     ///
     /// # Errors
@@ -331,7 +336,7 @@ impl ControllerSection {
                 .volatile_write_cache
                 .unwrap_or(default.volatile_write_cache),
             vectors,
-            shadow_doorbells: default.shadow_doorbells,
+            doorbells: default.doorbells,
         };
         config.validate().map_err(|source| ConfigError::Setup {
             origin: origin.into(),

@@ -59,14 +59,123 @@ fn unknown_option_is_a_usage_error() {
 #[test]
 fn accel_kvm_is_refused_as_not_built_yet() {
     let here = folder();
-    for accel in ["kvm", "qemu"] {
+    hipri(&here)
+        .args(["sweep", "--accel", "kvm"])
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("not built yet").and(one_sentence()));
+}
+
+#[test]
+fn qemu_dry_run_needs_no_qemu_and_tells_what_has_no_effect() {
+    let here = folder();
+    hipri(&here)
+        .env("PATH", here.path())
+        .args(["--accel", "qemu", "--profile", "low-latency", "--dry-run"])
+        .assert()
+        .success()
+        .stdout(contains("accel:   qemu").and(contains("cpus:    2")))
+        .stderr(contains("--profile low-latency has no effect").and(one_sentence()));
+}
+
+#[test]
+fn qemu_default_profile_is_no_reason_to_warn() {
+    let here = folder();
+    hipri(&here)
+        .args(["--accel", "qemu", "--dry-run"])
+        .assert()
+        .success()
+        .stderr("");
+}
+
+#[test]
+fn qemu_null_media_are_refused_with_the_way_out() {
+    let here = folder();
+    let device = here.path().join("null.toml");
+    std::fs::write(
+        &device,
+        "[[namespace]]\nmedia = \"null\"\nsize = \"1GiB\"\n",
+    )
+    .expect("a file");
+    hipri(&here)
+        .args(["launch", "--accel", "qemu", "--device"])
+        .arg(&device)
+        .args(["--", "true"])
+        .assert()
+        .code(2)
+        .stderr(
+            contains("null.toml")
+                .and(contains("take \"ram\" or \"file\""))
+                .and(one_sentence()),
+        );
+}
+
+#[test]
+fn qemu_share_is_refused() {
+    let here = folder();
+    hipri(&here)
+        .args(["launch", "--accel", "qemu", "--share", ".", "--", "true"])
+        .assert()
+        .code(2)
+        .stderr(contains("--accel uml only").and(one_sentence()));
+}
+
+#[test]
+fn qemu_suite_of_checks_that_count_is_skipped_by_name() {
+    let here = folder();
+    hipri(&here)
+        .args(["suite", "data", "--accel", "qemu"])
+        .args(["--filter", "verify-aio-poll-all"])
+        .assert()
+        .code(4)
+        .stdout(contains(
+            "ok 1 data.verify-aio-poll-all.patched # SKIP needs the device's counters",
+        ));
+}
+
+#[test]
+fn cpus_beyond_the_machines_are_refused() {
+    let here = folder();
+    for (accel, cpus) in [("uml", "2"), ("qemu", "17"), ("qemu", "0")] {
         hipri(&here)
-            .args(["sweep", "--accel", accel])
+            .args(["launch", "--accel", accel, "--cpus", cpus, "--", "true"])
             .assert()
             .code(2)
-            .stdout("")
-            .stderr(contains("not built yet").and(one_sentence()));
+            .stdout("");
     }
+}
+
+#[test]
+fn kernel_file_of_another_machine_is_refused() {
+    let here = folder();
+    let path = here.path().join("vmlinuz");
+    let mut image = vec![0; 0x400];
+    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    std::fs::write(&path, image).expect("a file");
+    hipri(&here)
+        .args(["launch", "--accel", "uml", "--kernel"])
+        .arg(&path)
+        .args(["--", "true"])
+        .assert()
+        .code(2)
+        .stderr(
+            contains("is an x86 bzImage")
+                .and(contains("ARCH=um"))
+                .and(one_sentence()),
+        );
+    hipri(&here)
+        .args(["launch", "--accel", "qemu", "--kernel", "/proc/self/exe"])
+        .args(["--", "true"])
+        .assert()
+        .code(2)
+        .stderr(contains("is a program of the host").and(one_sentence()));
+    hipri(&here)
+        .args(["launch", "--kernel", "vanila", "--", "true"])
+        .assert()
+        .code(2)
+        .stderr(contains("vanilla, patched or a file"));
 }
 
 #[test]
@@ -224,7 +333,16 @@ fn probe_json_is_one_document() {
     let output = hipri(&here).args(["probe", "--json"]).assert().success();
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     let findings: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(findings["auto"]["accel"], "uml");
+    let native = findings["native"].as_bool().expect("native");
+    let nanos = findings["supervisor_ns_per_iteration"].as_f64();
+    assert_eq!(findings["kvm"], nanos.is_some());
+    assert_eq!(native, nanos.is_some_and(|nanos| nanos < 100.0));
+    assert_eq!(findings["chosen"], if native { "kvm" } else { "uml" });
+    assert!(
+        findings["reason"]
+            .as_str()
+            .is_some_and(|text| text.len() > 20)
+    );
     assert!(findings["host"]["cores"].is_array());
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::drive::PollerCounters;
-use crate::observe::{Counters, Summary};
+use crate::observe::{Counters, ExitCounts, Summary};
 use crate::pci::NvmeFunction;
 use crate::timing::Nanos;
 
@@ -93,17 +93,27 @@ pub struct Report {
     pub queues: Vec<QueueReport>,
     /// The poller's own figures.
     pub poller: PollerCounters,
+    /// The guest's exits by reason and place, if somebody counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exits: Option<ExitCounts>,
+    /// Guest exits and ioeventfd signals for each I/O command, once there are both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exits_per_io: Option<f64>,
 }
 
 impl Report {
     /// The figures at this moment.
     pub fn of(function: &NvmeFunction, poller: &PollerCounters) -> Self {
         let engine = function.engine();
+        let counters = engine.counters();
+        let total = counters.summary();
         Self {
             profile: engine.profile().name().into(),
-            total: engine.counters().summary(),
-            queues: queue_reports(engine.counters()),
+            total,
+            queues: queue_reports(counters),
             poller: *poller,
+            exits: counters.exit_counts(),
+            exits_per_io: total.exits_per_io(),
         }
     }
 }
@@ -156,6 +166,10 @@ impl fmt::Display for Report {
             f,
             "poller: {} turns, {} sleeps, {} clock gaps (longest {longest} ns)",
             self.poller.turns, self.poller.sleeps, self.poller.clock_gaps
-        )
+        )?;
+        match &self.exits {
+            Some(exits) => write!(f, "\n{exits}"),
+            None => Ok(()),
+        }
     }
 }

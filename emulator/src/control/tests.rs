@@ -2,11 +2,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ControlServer, Request, ask};
 use crate::drive::{Clock, Poller, PollerOptions};
 use crate::frontend::vhost_user::PciQueues;
+use crate::observe::VmExits;
 use crate::pci::tests::function;
 
 struct Bench {
@@ -170,4 +172,23 @@ fn socket_that_is_served_is_refused_and_a_stale_one_replaced() {
     let stale = bench._folder.path().join("stale");
     drop(std::os::unix::net::UnixListener::bind(&stale).expect("a socket"));
     ControlServer::start(&stale, bench.poller.handle()).expect("the stale socket is replaced");
+}
+
+#[test]
+fn exits_are_reported_where_they_are_counted() {
+    let bench = Bench::new();
+    let report = &bench.ask(&Request::Counters {})["report"];
+    assert!(report.get("exits").is_none());
+    let exits = Arc::new(VmExits::new(1));
+    exits.vcpu(0).count_bar0(0x1008, true);
+    let counted = Arc::clone(&exits);
+    let told = bench.poller.handle();
+    told.with_function(move |function, _| function.set_exits(counted))
+        .expect("alive");
+
+    let report = &bench.ask(&Request::Counters {})["report"];
+
+    assert_eq!(report["exits"]["guest_exits"], 1);
+    assert_eq!(report["exits"]["bar0"][0]["place"], "SQ 1 tail");
+    assert_eq!(report["total"]["exits"]["guest_exits"], 1);
 }

@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 use super::features::{FeatureEffect, FeatureValue, set_error_recovery};
 use super::io::{FlushScope, check_flags};
 use super::queues::{CompletionQueueRequest, SubmissionQueueRequest};
-use super::{BlockSize, Controller};
+use super::{BlockSize, Controller, DoorbellMode, cq_slot, sq_slot};
 use crate::dma::ShadowDoorbells;
 use crate::spec::feature::{
     CAPABILITY_NAMESPACE, FeatureId, FeatureSelect, HOST_BEHAVIOR_BYTES, TimestampData,
@@ -74,7 +74,9 @@ impl Controller {
                 self.events.park(sqe.cid.get())?;
                 Ok(AdminOutcome::AwaitEvent)
             }
-            AdminOpcode::DOORBELL_BUFFER_CONFIG if self.config.shadow_doorbells => {
+            AdminOpcode::DOORBELL_BUFFER_CONFIG
+                if self.config.doorbells == DoorbellMode::Shadow =>
+            {
                 self.doorbell_buffer_config(sqe)
             }
             AdminOpcode::FORMAT_NVM => self.format(sqe),
@@ -103,6 +105,7 @@ impl Controller {
             vector,
             interrupts,
         };
+        self.report_stray(cq_slot(qid));
         let ram = self.ram.as_ref().ok_or(Status::INTERNAL_ERROR)?;
         let made = self.queues.create_cq(ram, &request);
         made.map_err(|_| Status::INVALID_FIELD)?;
@@ -130,6 +133,7 @@ impl Controller {
             entries,
             cqid,
         };
+        self.report_stray(sq_slot(qid));
         let ram = self.ram.as_ref().ok_or(Status::INTERNAL_ERROR)?;
         let made = self.queues.create_sq(ram, &request);
         made.map_err(|_| Status::INVALID_FIELD)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How a controller is set up, checked before it exists.
 
+use crate::dma::DoorbellPage;
 use crate::media::Media;
 
 /// What a controller offers. Every value is checked by [`ControllerConfig::validate`].
@@ -11,7 +12,7 @@ pub struct ControllerConfig {
     pub serial: String,
     /// Model number (MN), at most 40 printable ASCII characters.
     pub model: String,
-    /// I/O queue pairs, 1 to 511 (the shadow doorbells of all queues share one 4 KiB page).
+    /// I/O queue pairs, 1 to 511 (the doorbells of all queues share one 4 KiB page of memory).
     pub queue_pairs: u16,
     /// Entries of the largest I/O queue, 2 to 65536 (CAP.MQES is one less).
     pub queue_depth: u32,
@@ -21,8 +22,8 @@ pub struct ControllerConfig {
     pub volatile_write_cache: bool,
     /// Interrupt vectors (MSI-X table entries), 1 to 2048.
     pub vectors: u16,
-    /// Whether Doorbell Buffer Config is offered (OACS bit 8).
-    pub shadow_doorbells: bool,
+    /// How the guest's doorbells reach the controller.
+    pub doorbells: DoorbellMode,
 }
 
 impl Default for ControllerConfig {
@@ -35,9 +36,24 @@ impl Default for ControllerConfig {
             max_transfer: 512 << 10,
             volatile_write_cache: true,
             vectors: 65,
-            shadow_doorbells: true,
+            doorbells: DoorbellMode::Shadow,
         }
     }
+}
+
+/// How the guest's doorbells reach the controller (docs/doorbells.md).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DoorbellMode {
+    /// Every doorbell write traps.
+    Exit,
+    /// Doorbell Buffer Config is offered (OACS bit 8): a host that uses it rings its I/O queues in
+    /// memory. The admin doorbells trap.
+    #[default]
+    Shadow,
+    /// The registers themselves are memory, the admin doorbells too: a front end lays the
+    /// [`DoorbellPage`] into the guest while the controller runs. Doorbell Buffer Config is not
+    /// offered.
+    Mapped,
 }
 
 /// A set-up that cannot work.
@@ -61,7 +77,14 @@ pub enum SetupError {
         /// Size of a logical block in bytes.
         block: u32,
     },
+    /// The host has no memory for the doorbells.
+    #[error("the host has no memory for the page of doorbells: {0}")]
+    NoDoorbellPage(String),
 }
+
+/// The largest identifier whose two doorbells fit the page.
+const MOST_QUEUE_PAIRS: u16 = 511;
+const _: () = assert!((MOST_QUEUE_PAIRS as u32 + 1) * 2 == DoorbellPage::SLOTS);
 
 impl ControllerConfig {
     /// Checks every value.
@@ -98,10 +121,10 @@ impl ControllerConfig {
             "1 to 40 printable ASCII characters",
         )?;
         check(
-            (1..=511).contains(&self.queue_pairs),
+            (1..=MOST_QUEUE_PAIRS).contains(&self.queue_pairs),
             "queue_pairs",
             self.queue_pairs.to_string(),
-            "1 to 511 (their shadow doorbells share one page)",
+            "1 to 511 (their doorbells share one page)",
         )?;
         check(
             (2..=65536).contains(&self.queue_depth),

@@ -7,7 +7,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::events::MAX_REQUESTS;
 use super::health::{CRITICAL_KELVIN, ERROR_LOG_ENTRIES, WARNING_KELVIN};
 use super::namespace::Namespace;
-use super::{BlockSize, Controller};
+use super::{BlockSize, Controller, DoorbellMode};
 use crate::spec::identify::{
     CNTRLTYPE_IO, CSI_NVM, Cns, DLFEAT_ZEROS_AND_DEAC, DescriptorType, IDENTIFY_BYTES,
     IdentifyController, IdentifyControllerNvm, IdentifyNamespace, IdentifyNamespaceIndependent,
@@ -98,10 +98,9 @@ impl Controller {
         id.ver.set(VERSION_2_0);
         id.oaes.set(OAES_NAMESPACE_ATTRIBUTE);
         id.cntrltype = CNTRLTYPE_IO;
-        let doorbells = if self.config.shadow_doorbells {
-            OACS_DOORBELL_BUFFER
-        } else {
-            0
+        let doorbells = match self.config.doorbells {
+            DoorbellMode::Shadow => OACS_DOORBELL_BUFFER,
+            DoorbellMode::Exit | DoorbellMode::Mapped => 0,
         };
         id.oacs.set(OACS_FORMAT | doorbells);
         id.acl = ABORT_LIMIT - 1;

@@ -3,9 +3,9 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Controller;
 use super::health::ERROR_LOG_ENTRIES;
 use super::identify::FIRMWARE;
+use super::{Controller, DoorbellMode};
 use crate::observe::{self, LOG_COUNTERS, QueueState};
 use crate::spec::identify::CSI_NVM;
 use crate::spec::log::{
@@ -143,7 +143,7 @@ impl Controller {
         ] {
             log.admin[usize::from(opcode.0)].set(EFFECT_SUPPORTED);
         }
-        if self.config.shadow_doorbells {
+        if self.config.doorbells == DoorbellMode::Shadow {
             let opcode = AdminOpcode::DOORBELL_BUFFER_CONFIG;
             log.admin[usize::from(opcode.0)].set(EFFECT_SUPPORTED);
         }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod config;
+mod doorbells;
 mod events;
 mod features;
 mod health;
@@ -15,18 +16,18 @@ mod queues;
 mod registers;
 
 pub use admin::AdminOutcome;
-pub use config::{BlockSize, ControllerConfig, NamespaceConfig, SetupError};
+pub use config::{BlockSize, ControllerConfig, DoorbellMode, NamespaceConfig, SetupError};
+pub use doorbells::{DoorbellMemory, cq_slot, sq_slot};
 pub use features::Features;
 pub use identify::{ABORT_LIMIT, PCI_VENDOR_ID};
 pub use io::{FlushScope, IoClass, IoContext, IoOutcome, IoUnit};
 pub use namespace::media_status;
-pub use queues::{
-    CompletionQueue, InvalidDoorbellValue, QueueTable, SubmissionQueue, cq_slot, one_behind,
-    sq_slot,
-};
+pub use queues::{CompletionQueue, InvalidDoorbellValue, QueueTable, SubmissionQueue};
 pub use registers::RegisterEffect;
 
-use crate::dma::{GuestRam, SegmentList};
+use std::sync::Arc;
+
+use crate::dma::{DoorbellPage, GuestRam, SegmentList};
 use crate::observe::Counters;
 use crate::spec::log::AsyncEvent;
 use crate::spec::{AdminOpcode, Status, SubmissionQueueEntry};
@@ -77,10 +78,17 @@ impl Controller {
             .zip(namespaces)
             .map(|(nsid, namespace)| Namespace::new(namespace, &config.serial, nsid))
             .collect::<Result<_, _>>()?;
+        let page = match config.doorbells {
+            DoorbellMode::Mapped => {
+                let page = DoorbellPage::new();
+                Some(page.map_err(|error| SetupError::NoDoorbellPage(error.to_string()))?)
+            }
+            DoorbellMode::Exit | DoorbellMode::Shadow => None,
+        };
         let features = Features::new(&config);
         let mut controller = Self {
             registers: RegisterFile::new(&config),
-            queues: QueueTable::new(config.queue_pairs),
+            queues: QueueTable::new(config.queue_pairs, page.map(Arc::new)),
             io: IoUnit::new(namespaces, config.max_transfer),
             defaults: features.clone(),
             features,
@@ -99,6 +107,9 @@ impl Controller {
 
     /// CC.EN 0 -> 1: makes the admin queues and becomes ready, or fails (CSTS.CFS).
     pub fn enable(&mut self) {
+        // There are no queues yet. But a page of doorbells may have been the guest's for a moment
+        // longer than the controller was enabled.
+        self.queues.clear();
         match self.try_enable() {
             Some(()) => self.registers.set_ready(),
             None => {
@@ -133,7 +144,8 @@ impl Controller {
         self.queues.create_sq(ram, &request).ok()
     }
 
-    /// CC.EN 1 -> 0: queues, events, shadow doorbells and features are gone; data and logs stay.
+    /// CC.EN 1 -> 0: queues, events, what doorbells in memory hold and features are gone; data and
+    /// logs stay.
     pub fn disable(&mut self) {
         self.queues.clear();
         self.events.clear();
@@ -157,6 +169,15 @@ impl Controller {
         let on = self.features.volatile_cache();
         for namespace in self.io.namespaces_mut() {
             namespace.media.set_volatile_cache(on);
+        }
+    }
+
+    /// A host that has written to the slot of a queue that does not exist is told so, once for each
+    /// write that is noticed.
+    pub fn report_stray(&mut self, slot: u32) {
+        if self.queues.take_stray(slot) {
+            log::debug!("doorbell slot {slot} was written; its queue does not exist");
+            self.events.raise(AsyncEvent::InvalidDoorbellRegister);
         }
     }
 

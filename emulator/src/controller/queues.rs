@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The queue table: ring indices, what is free, who completes where (NVMe Base 2.0c, 3.3.3).
 
-use crate::dma::{CompletionRing, GuestRam, OutOfRange, ShadowDoorbells, SubmissionRing};
+use std::sync::Arc;
+
+use super::doorbells::{DoorbellMemory, cq_slot, sq_slot};
+use crate::dma::{
+    CompletionRing, DoorbellPage, GuestRam, OutOfRange, ShadowDoorbells, SubmissionRing,
+};
 use crate::spec::{CompletionQueueEntry, Status, SubmissionQueueEntry};
 
 /// A doorbell value that is not possible on its queue.
@@ -19,7 +24,7 @@ pub struct SubmissionQueue {
     sequence: u64,
     /// Tail on which the published event index rests.
     pub(crate) announced: u32,
-    /// The last impossible shadow value: an error is reported once, not at each poll.
+    /// The last impossible value in memory: an error is reported once, not at each poll.
     pub(crate) rejected: Option<u32>,
 }
 
@@ -107,7 +112,7 @@ pub struct CompletionQueue {
     pub(crate) unsignalled: u32,
     /// Head on which the published event index rests.
     pub(crate) announced: u32,
-    /// The last impossible shadow value.
+    /// The last impossible value in memory.
     pub(crate) rejected: Option<u32>,
 }
 
@@ -213,28 +218,33 @@ pub struct QueueTable {
     /// Identifiers of the I/O submission queues that exist, in order.
     active: Vec<u16>,
     creations: Vec<u32>,
-    shadow: Option<ShadowDoorbells>,
+    doorbells: Option<DoorbellMemory>,
 }
 
 impl QueueTable {
-    /// An empty table for identifiers 0 to `queue_pairs`.
-    pub fn new(queue_pairs: u16) -> Self {
+    /// An empty table for identifiers 0 to `queue_pairs`, whose doorbells are in `page`, if there is
+    /// one.
+    pub fn new(queue_pairs: u16, page: Option<Arc<DoorbellPage>>) -> Self {
         let slots = usize::from(queue_pairs) + 1;
         Self {
             submission: (0..slots).map(|_| None).collect(),
             completion: (0..slots).map(|_| None).collect(),
             active: Vec::with_capacity(slots),
             creations: vec![0; slots],
-            shadow: None,
+            doorbells: page.map(DoorbellMemory::Page),
         }
     }
 
-    /// Drops every queue and the shadow doorbells. Creation counts go on.
+    /// Drops every queue and the shadow doorbells, and clears the page of doorbells. Creation counts
+    /// go on.
     pub fn clear(&mut self) {
         self.submission.iter_mut().for_each(|slot| *slot = None);
         self.completion.iter_mut().for_each(|slot| *slot = None);
         self.active.clear();
-        self.shadow = None;
+        match &self.doorbells {
+            Some(DoorbellMemory::Page(page)) => page.clear(),
+            _ => self.doorbells = None,
+        }
     }
 
     /// Starts all creation counts anew: another guest, the same draws.
@@ -284,52 +294,74 @@ impl QueueTable {
         Some((sq, cq))
     }
 
-    /// The shadow doorbells, once the host has set them up.
-    pub fn shadow(&self) -> Option<&ShadowDoorbells> {
-        self.shadow.as_ref()
+    /// The doorbells in memory: always with a page, else once the host has set them up.
+    pub fn doorbells(&self) -> Option<&DoorbellMemory> {
+        self.doorbells.as_ref()
     }
 
-    /// The shadow doorbells, and the two queues of a submission queue.
-    pub fn shadow_and_pair_mut(
+    /// The page of doorbells, if they are in one.
+    pub fn page(&self) -> Option<&Arc<DoorbellPage>> {
+        match &self.doorbells {
+            Some(DoorbellMemory::Page(page)) => Some(page),
+            _ => None,
+        }
+    }
+
+    /// Takes back what the host wrote to the slot of a queue that does not exist. Returns whether
+    /// there was anything.
+    pub fn take_stray(&self, slot: u32) -> bool {
+        let Some(page) = self.page() else {
+            return false;
+        };
+        let stray = page.doorbell(slot) != 0;
+        if stray {
+            page.set_doorbell(slot, 0);
+        }
+        stray
+    }
+
+    /// The doorbells in memory, and the two queues of a submission queue.
+    pub fn doorbells_and_pair_mut(
         &mut self,
         qid: u16,
     ) -> Option<(
-        Option<&ShadowDoorbells>,
+        Option<&DoorbellMemory>,
         &mut SubmissionQueue,
         &mut CompletionQueue,
     )> {
         let sq = self.submission.get_mut(usize::from(qid))?.as_mut()?;
         let cq = self.completion.get_mut(usize::from(sq.cqid))?.as_mut()?;
-        Some((self.shadow.as_ref(), sq, cq))
+        Some((self.doorbells.as_ref(), sq, cq))
     }
 
-    /// The shadow doorbells, and a completion queue.
-    pub fn shadow_and_cq_mut(
+    /// The doorbells in memory, and a completion queue.
+    pub fn doorbells_and_cq_mut(
         &mut self,
         qid: u16,
-    ) -> Option<(Option<&ShadowDoorbells>, &mut CompletionQueue)> {
+    ) -> Option<(Option<&DoorbellMemory>, &mut CompletionQueue)> {
         let cq = self.completion.get_mut(usize::from(qid))?.as_mut()?;
-        Some((self.shadow.as_ref(), cq))
+        Some((self.doorbells.as_ref(), cq))
     }
 
     /// Takes the host's shadow doorbells. What trapped doorbells have said so far is written into
     /// them, so that one place holds the truth from now on.
     pub fn set_shadow(&mut self, shadow: ShadowDoorbells) {
+        let shadow = DoorbellMemory::Shadow(shadow);
         for (qid, sq) in (0u16..).zip(&mut self.submission) {
             if let Some(sq) = sq {
                 shadow.set_doorbell(sq_slot(qid), sq.tail);
-                shadow.set_event_index(sq_slot(qid), one_behind(sq.tail));
+                shadow.announce(sq_slot(qid), sq.tail, true);
                 sq.announced = sq.tail;
             }
         }
         for (qid, cq) in (0u16..).zip(&mut self.completion) {
             if let Some(cq) = cq {
                 shadow.set_doorbell(cq_slot(qid), cq.head);
-                shadow.set_event_index(cq_slot(qid), one_behind(cq.head));
+                shadow.announce(cq_slot(qid), cq.head, true);
                 cq.announced = cq.head;
             }
         }
-        self.shadow = Some(shadow);
+        self.doorbells = Some(shadow);
     }
 
     /// Makes a completion queue. The caller has checked identifier and size.
@@ -359,9 +391,8 @@ impl QueueTable {
             announced: 0,
             rejected: None,
         });
-        if let Some(shadow) = &self.shadow {
-            shadow.set_doorbell(cq_slot(request.qid), 0);
-            shadow.set_event_index(cq_slot(request.qid), one_behind(0));
+        if let Some(doorbells) = &self.doorbells {
+            doorbells.begin(cq_slot(request.qid));
         }
         Ok(())
     }
@@ -402,9 +433,8 @@ impl QueueTable {
             self.active.push(request.qid);
             self.active.sort_unstable();
         }
-        if let Some(shadow) = &self.shadow {
-            shadow.set_doorbell(sq_slot(request.qid), 0);
-            shadow.set_event_index(sq_slot(request.qid), one_behind(0));
+        if let Some(doorbells) = &self.doorbells {
+            doorbells.begin(sq_slot(request.qid));
         }
         Ok(())
     }
@@ -420,6 +450,7 @@ impl QueueTable {
             cq.attached = cq.attached.saturating_sub(1);
         }
         self.active.retain(|active| *active != qid);
+        self.take_stray(sq_slot(qid));
     }
 
     /// Removes a completion queue.
@@ -435,6 +466,7 @@ impl QueueTable {
             Some(cq) if cq.attached > 0 => Err(Status::INVALID_QUEUE_DELETION),
             Some(_) => {
                 *slot = None;
+                self.take_stray(cq_slot(qid));
                 Ok(())
             }
         }
@@ -445,22 +477,6 @@ impl QueueTable {
         let queues = self.completion.iter().flatten();
         queues.map(|cq| cq.size as usize).sum()
     }
-}
-
-/// Shadow slot of a submission queue's tail (CAP.DSTRD = 0).
-pub const fn sq_slot(qid: u16) -> u32 {
-    2 * qid as u32
-}
-
-/// Shadow slot of a completion queue's head.
-pub const fn cq_slot(qid: u16) -> u32 {
-    2 * qid as u32 + 1
-}
-
-/// The event index that no next doorbell value passes: one behind the value last seen. Hosts
-/// compute with 16 bits, so it wraps there.
-pub fn one_behind(seen: u32) -> u32 {
-    if seen == 0 { 0xFFFF } else { seen - 1 }
 }
 
 fn next(index: u32, size: u32) -> u32 {

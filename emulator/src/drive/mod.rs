@@ -16,22 +16,29 @@ pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions
 use crate::pci::{MsiPort, NvmeFunction};
 use crate::timing::Nanos;
 
-/// A guest's side of the loop: what brings its accesses to the function and messages back.
+/// A guest's side of the loop: what brings its accesses to the function and messages back. All of
+/// it is called on the poller's thread.
 pub trait FrontEnd: MsiPort + Send + 'static {
     /// What ends a guest's session.
     type Error: std::error::Error + Send + 'static;
 
     /// Hands accesses that wait to `function`, a bounded number. Returns whether there were any.
+    /// Called once a turn, so that with nothing waiting it must cost next to nothing.
+    ///
+    /// An access may change where the guest finds plain memory (see
+    /// [`NvmeFunction::mapped_doorbells`]): that takes effect before the access is answered.
     ///
     /// # Errors
     /// The guest broke the protocol.
     fn serve(&mut self, now: Nanos, function: &mut NvmeFunction) -> Result<bool, Self::Error>;
 
-    /// A turn is over: signals what has been put in the guest's way since the last one, once.
+    /// A turn is over: signals what has been put in the guest's way since the last one, once, and
+    /// follows whatever the step, or an errand of another thread before it, has changed of
+    /// `function`.
     ///
     /// # Errors
     /// As [`FrontEnd::serve`].
-    fn flush(&mut self) -> Result<(), Self::Error>;
+    fn flush(&mut self, function: &mut NvmeFunction) -> Result<(), Self::Error>;
 
     /// Asks the guest to notify, then looks once more. Returns false when work has arrived
     /// meanwhile.

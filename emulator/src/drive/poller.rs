@@ -347,7 +347,7 @@ impl<F: FrontEnd> Loop<F> {
         };
         let served = front.serve(self.now, &mut self.function)?;
         let due = self.function.step(self.now, front);
-        front.flush()?;
+        front.flush(&mut self.function)?;
 
         let waiting_long =
             due == self.due && due.is_some_and(|due| due > self.now.saturating_add(2 * WAKE_EARLY));

@@ -82,7 +82,7 @@ impl FrontEnd for Front {
         }
         Ok(waiting)
     }
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, _function: &mut NvmeFunction) -> io::Result<()> {
         Ok(())
     }
     fn prepare_sleep(&mut self) -> io::Result<bool> {

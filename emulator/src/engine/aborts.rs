@@ -65,8 +65,7 @@ impl Engine {
     /// Commands of the admin queue are executed as soon as they are fetched; only Asynchronous
     /// Event Requests can be aborted.
     fn abort_event_request(&mut self, cid: u16, now: Nanos) -> u32 {
-        let room = self.controller.queues.cq(0).is_some_and(|cq| cq.free() > 0);
-        if !room || !self.controller.events.withdraw(cid) {
+        if !self.has_room(0) || !self.controller.events.withdraw(cid) {
             return NOT_ABORTED;
         }
         if let Some(cq) = self.controller.queues.cq_mut(0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Doorbells: trapped writes, and shadow doorbells that are polled (NVMe Base 2.0c, 3.1.4 and
+//! Doorbells: trapped writes, and doorbells in memory that are polled (NVMe Base 2.0c, 3.1.4 and
 //! appendix B.5).
 //!
 //! With shadow doorbells the host writes a doorbell's value to memory and then looks at the event
@@ -11,10 +11,13 @@
 //!
 //! The index is moved only when the value seen last has gone a quarter of the queue further: it
 //! stays behind, without a write to a cache line that the host reads on each of its doorbells.
+//!
+//! With a page of doorbells, which is laid into the guest, there are no event indices and no traps:
+//! the page is polled for every queue, and the device does not sleep while the controller runs. A
+//! write that traps came before the page was laid; it is put there and looked at.
 
 use super::Engine;
-use crate::controller::{InvalidDoorbellValue, cq_slot, one_behind, sq_slot};
-use crate::dma::ShadowDoorbells;
+use crate::controller::{DoorbellMemory, InvalidDoorbellValue, cq_slot, sq_slot};
 use crate::spec::log::AsyncEvent;
 
 impl Engine {
@@ -44,10 +47,21 @@ impl Engine {
             }
         }
         self.quiet = false;
+        let slot = if is_head { cq_slot(qid) } else { sq_slot(qid) };
         let queues = &mut self.controller.queues;
-        if queues.shadow().is_some() && qid != 0 {
+        match queues.doorbells() {
             // The shadow holds the value; this write only says "look".
-            return;
+            Some(DoorbellMemory::Shadow(_)) if qid != 0 => return,
+            Some(DoorbellMemory::Page(page)) => {
+                page.set_doorbell(slot, value);
+                if is_head {
+                    self.poll_head(qid);
+                } else {
+                    self.poll_tail(qid);
+                }
+                return;
+            }
+            _ => {}
         }
         let taken = if is_head {
             queues.cq_mut(qid).map(|cq| cq.set_head(value))
@@ -59,8 +73,7 @@ impl Engine {
             self.event(AsyncEvent::InvalidDoorbellValue);
             return;
         }
-        if let Some(shadow) = queues.shadow() {
-            let slot = if is_head { cq_slot(qid) } else { sq_slot(qid) };
+        if let Some(shadow) = queues.doorbells() {
             shadow.set_doorbell(slot, value);
         }
     }
@@ -70,14 +83,15 @@ impl Engine {
         self.quiet = false;
     }
 
-    /// Looks at the shadow tail of a submission queue. Returns whether it moved.
+    /// Looks at the tail of a submission queue in memory. Returns whether it moved.
     #[inline]
     pub(super) fn poll_tail(&mut self, qid: u16) -> bool {
         let polling = self.polling;
-        let Some((Some(shadow), sq, _)) = self.controller.queues.shadow_and_pair_mut(qid) else {
+        let queues = &mut self.controller.queues;
+        let Some((Some(doorbells), sq, _)) = queues.doorbells_and_pair_mut(qid) else {
             return false;
         };
-        let tail = shadow.doorbell(sq_slot(qid));
+        let tail = doorbells.doorbell(sq_slot(qid));
         if tail == sq.tail() {
             return false;
         }
@@ -91,18 +105,19 @@ impl Engine {
         sq.rejected = None;
         if must_announce(sq.announced, tail, sq.size(), polling) {
             sq.announced = tail;
-            announce(shadow, sq_slot(qid), tail, polling);
+            doorbells.announce(sq_slot(qid), tail, polling);
         }
         true
     }
 
-    /// Looks at the shadow head of a completion queue. Returns whether it moved.
+    /// Looks at the head of a completion queue in memory. Returns whether it moved.
     pub(super) fn poll_head(&mut self, cqid: u16) -> bool {
         let polling = self.polling;
-        let Some((Some(shadow), cq)) = self.controller.queues.shadow_and_cq_mut(cqid) else {
+        let queues = &mut self.controller.queues;
+        let Some((Some(doorbells), cq)) = queues.doorbells_and_cq_mut(cqid) else {
             return false;
         };
-        let head = shadow.doorbell(cq_slot(cqid));
+        let head = doorbells.doorbell(cq_slot(cqid));
         if head == cq.head() {
             return false;
         }
@@ -117,22 +132,26 @@ impl Engine {
         // This is looked at only when there is no room left, so the index always follows: the host
         // cannot consume more than was posted, and so it never comes round to the index.
         cq.announced = head;
-        announce(shadow, cq_slot(cqid), head, polling);
+        doorbells.announce(cq_slot(cqid), head, polling);
         true
     }
 
     /// Publishes every event index according to whether the device polls.
     pub(super) fn announce_all(&mut self) {
         let polling = self.polling;
-        for qid in 1..self.controller.queues.identifiers() {
+        let queues = &mut self.controller.queues;
+        if !matches!(queues.doorbells(), Some(DoorbellMemory::Shadow(_))) {
+            return;
+        }
+        for qid in 1..queues.identifiers() {
             let Ok(qid) = u16::try_from(qid) else { break };
-            if let Some((Some(shadow), sq, _)) = self.controller.queues.shadow_and_pair_mut(qid) {
+            if let Some((Some(shadow), sq, _)) = queues.doorbells_and_pair_mut(qid) {
                 sq.announced = sq.tail();
-                announce(shadow, sq_slot(qid), sq.tail(), polling);
+                shadow.announce(sq_slot(qid), sq.tail(), polling);
             }
-            if let Some((Some(shadow), cq)) = self.controller.queues.shadow_and_cq_mut(qid) {
+            if let Some((Some(shadow), cq)) = queues.doorbells_and_cq_mut(qid) {
                 cq.announced = cq.head();
-                announce(shadow, cq_slot(qid), cq.head(), polling);
+                shadow.announce(cq_slot(qid), cq.head(), polling);
             }
         }
     }
@@ -150,19 +169,18 @@ impl Engine {
     }
 
     fn queue_has_work(&mut self, qid: u16) -> bool {
-        let Some((sq, cq)) = self.controller.queues.pair_mut(qid) else {
-            return false;
+        let sq = self.controller.queues.sq(qid);
+        let waiting = sq.filter(|sq| sq.pending() > 0).map(|sq| sq.cqid());
+        waiting.is_some_and(|cqid| self.has_room(cqid))
+    }
+
+    /// Whether a completion queue has a free slot, if need be after a look at its head in memory.
+    pub(super) fn has_room(&mut self, cqid: u16) -> bool {
+        let free = |engine: &Self| {
+            let cq = engine.controller.queues.cq(cqid);
+            cq.is_some_and(|cq| cq.free() > 0)
         };
-        if sq.pending() == 0 {
-            return false;
-        }
-        if cq.free() > 0 {
-            return true;
-        }
-        let cqid = sq.cqid();
-        self.poll_head(cqid);
-        let cq = self.controller.queues.cq(cqid);
-        cq.is_some_and(|cq| cq.free() > 0)
+        free(self) || self.poll_head(cqid) && free(self)
     }
 }
 
@@ -180,9 +198,4 @@ fn must_announce(announced: u32, seen: u32, size: u32, polling: bool) -> bool {
         seen + size - announced
     };
     !polling || size <= SMALL_QUEUE || ahead > size / 4
-}
-
-fn announce(shadow: &ShadowDoorbells, slot: u32, seen: u32, polling: bool) {
-    let index = if polling { one_behind(seen) } else { seen };
-    shadow.set_event_index(slot, index);
 }

@@ -8,27 +8,30 @@
 //! one burst, and raises each interrupt vector at most once.
 
 mod aborts;
+mod doorbell_scan;
 mod doorbells;
 mod due;
 mod flushes;
 mod interrupts;
 mod sweep;
 
+use std::sync::Arc;
+
 use crate::controller::{
     Controller, ControllerConfig, FlushScope, InterruptSink, NamespaceConfig, RegisterEffect,
     SetupError,
 };
-use crate::dma::{GuestRam, ShadowDoorbells};
-use crate::observe::Counters;
+use crate::dma::{DoorbellPage, GuestRam, ShadowDoorbells};
+use crate::observe::{Counters, VmExits};
 use crate::spec::Status;
 use crate::timing::{Model, Nanos, Profile};
 use aborts::HeldAbort;
+use doorbell_scan::DoorbellScan;
 use due::{Completed, DueList};
 use flushes::{Flushes, Started, Waiter};
 use interrupts::Vectors;
 
-/// Offset of the first doorbell register in BAR0 (CAP.DSTRD = 0, so a doorbell is 4 bytes).
-pub const DOORBELLS: u64 = 0x1000;
+pub use crate::spec::registers::DOORBELLS;
 
 /// The device without its transport: what every front end drives.
 pub struct Engine {
@@ -44,6 +47,7 @@ pub struct Engine {
     ready: Vec<Completed>,
     /// Position in the list of active queues from which the next sweep starts.
     first_queue: usize,
+    doorbell_scan: DoorbellScan,
     polling: bool,
     /// Nothing is to be done before the next completion is due or the guest does something.
     quiet: bool,
@@ -71,6 +75,7 @@ impl Engine {
             shutdown_waits: false,
             ready: Vec::with_capacity(sweep::LARGEST_BURST as usize),
             first_queue: 0,
+            doorbell_scan: DoorbellScan::default(),
             polling: true,
             quiet: true,
         })
@@ -79,6 +84,11 @@ impl Engine {
     /// What has been counted since the device was made; queue 0 is the admin queue.
     pub fn counters(&self) -> &Counters {
         &self.controller.counters
+    }
+
+    /// Says who counts the exits of the device's guest, so that its counters tell them too.
+    pub fn set_exits(&mut self, exits: Arc<VmExits>) {
+        self.controller.counters.set_exits(exits);
     }
 
     /// The speed that new commands get.
@@ -106,6 +116,19 @@ impl Engine {
     /// How the device was set up.
     pub fn config(&self) -> &ControllerConfig {
         &self.controller.config
+    }
+
+    /// The page of doorbells, with [`DoorbellMode::Mapped`]. It is the same one for as long as the
+    /// engine lives.
+    ///
+    /// [`DoorbellMode::Mapped`]: crate::controller::DoorbellMode::Mapped
+    pub fn doorbell_page(&self) -> Option<&Arc<DoorbellPage>> {
+        self.controller.queues.page()
+    }
+
+    /// Whether the controller processes commands: CSTS.RDY, and no shutdown was asked for.
+    pub fn is_running(&self) -> bool {
+        self.controller.registers.is_running()
     }
 
     /// Gives the device its guest's memory. The controller starts disabled.
@@ -240,6 +263,7 @@ impl Engine {
         let mut more = false;
         if self.controller.registers.is_running() {
             let swept = self.sweep(now);
+            self.scan_doorbells(now);
             worked |= swept.executed;
             more = swept.more;
             worked |= self.deliver_events(now);
@@ -265,9 +289,11 @@ impl Engine {
 
     /// Publishes the real event indices so that the guest's next doorbell traps, and looks once
     /// more. Returns false, with polling resumed, when work had arrived meanwhile or is under way.
-    /// Completions that only wait for their time are no work until then.
+    /// Completions that only wait for their time are no work until then. With a page of doorbells it
+    /// is always false while the controller runs: nothing would wake the device.
     pub fn prepare_sleep(&mut self) -> bool {
-        if !self.quiet {
+        let rings_unheard = self.doorbell_page().is_some() && self.is_running();
+        if !self.quiet || rings_unheard {
             return false;
         }
         self.polling = false;

@@ -42,6 +42,10 @@ impl Engine {
         let burst = self.controller.features.burst().min(LARGEST_BURST);
         let abandoned = self.flushes.abandoned();
         if abandoned < MOST_ABANDONED_FLUSHES_ADMIN {
+            if self.controller.queues.page().is_some() {
+                // Not in shadow memory: no host writes the admin doorbells there.
+                self.poll_tail(0);
+            }
             self.serve(0, burst, now, &mut swept);
         }
         let queues = self.controller.queues.active().len();
@@ -71,7 +75,7 @@ impl Engine {
             return;
         }
         let cqid = sq.cqid();
-        // The head in shadow memory is looked at only when it matters, and often enough that the
+        // The head in memory is looked at only when it matters, and often enough that the
         // host never comes round to its event index.
         if cq.free() < wanted || cq.used() > cq.size() / 2 {
             self.poll_head(cqid);
@@ -319,16 +323,15 @@ impl Engine {
     pub(super) fn deliver_events(&mut self, now: Nanos) -> bool {
         let mut delivered = false;
         while self.controller.events.deliverable() {
-            let Some(cq) = self.controller.queues.cq_mut(0) else {
-                break;
-            };
-            if cq.free() == 0 {
+            if !self.has_room(0) {
                 break;
             }
             let Some((cid, event)) = self.controller.events.deliver() else {
                 break;
             };
-            cq.reserve();
+            if let Some(cq) = self.controller.queues.cq_mut(0) {
+                cq.reserve();
+            }
             let completed = Completed {
                 sqid: 0,
                 cid,

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Counting is part of the device: commands, interrupts, doorbell traps, bytes and lateness, for
-//! each queue. Plain numbers, owned by the engine's thread: no atomics, no allocation.
+//! each queue. Plain numbers, owned by the engine's thread: no atomics, no allocation. What a virtual
+//! machine monitor counts beside it, on its own threads, is in [`VmExits`].
 
+pub(crate) mod bar0;
+mod exits;
 mod histogram;
 mod page;
 
+pub use bar0::Bar0Place;
+pub use exits::{Bar0Accesses, ExitCounts, ExitReason, ExitTotals, VcpuExits, VmExits};
 pub use histogram::{BUCKETS, Histogram, Percentiles, SUB_BUCKET_BITS};
 pub use page::{
     CountersPage, LOG_COUNTERS, MAGIC, PageError, PageHeader, QueueRecord, QueueState,
     RECORD_EXISTS, RECORD_POLLED, VERSION, page_bytes, write_page,
 };
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -80,23 +87,88 @@ impl QueueCounters {
 }
 
 /// Everything that the device counts: one [`QueueCounters`] for each queue identifier, 0 (the
-/// admin queue) first.
+/// admin queue) first; and the exits of its guest, where somebody counts them. A clone stands still.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     queues: Vec<QueueCounters>,
+    exits: Exits,
 }
+
+/// The guest's exits.
+#[derive(Debug, Default)]
+enum Exits {
+    /// Nobody counts them.
+    #[default]
+    Unknown,
+    /// They are being counted.
+    Live(Arc<VmExits>),
+    /// So many there were.
+    Taken(ExitTotals),
+}
+
+impl Exits {
+    fn totals(&self) -> Option<ExitTotals> {
+        match self {
+            Self::Unknown => None,
+            Self::Live(exits) => Some(exits.totals()),
+            Self::Taken(totals) => Some(*totals),
+        }
+    }
+}
+
+impl From<Option<ExitTotals>> for Exits {
+    fn from(totals: Option<ExitTotals>) -> Self {
+        totals.map_or(Self::Unknown, Self::Taken)
+    }
+}
+
+impl Clone for Exits {
+    fn clone(&self) -> Self {
+        self.totals().into()
+    }
+}
+
+impl PartialEq for Exits {
+    fn eq(&self, other: &Self) -> bool {
+        self.totals() == other.totals()
+    }
+}
+
+impl Eq for Exits {}
 
 impl Counters {
     /// Zeros for `queues` queue identifiers, the admin queue included.
     pub fn new(queues: usize) -> Self {
         Self {
             queues: vec![QueueCounters::default(); queues],
+            exits: Exits::Unknown,
         }
     }
 
     /// Counters read from elsewhere.
-    pub fn from_queues(queues: Vec<QueueCounters>) -> Self {
-        Self { queues }
+    pub fn from_parts(queues: Vec<QueueCounters>, exits: Option<ExitTotals>) -> Self {
+        Self {
+            queues,
+            exits: exits.into(),
+        }
+    }
+
+    /// Says who counts the guest's exits.
+    pub fn set_exits(&mut self, exits: Arc<VmExits>) {
+        self.exits = Exits::Live(exits);
+    }
+
+    /// The guest's exits, if somebody counts them.
+    pub fn exits(&self) -> Option<ExitTotals> {
+        self.exits.totals()
+    }
+
+    /// The guest's exits by reason and place, if somebody is counting them.
+    pub fn exit_counts(&self) -> Option<ExitCounts> {
+        match &self.exits {
+            Exits::Live(exits) => Some(exits.snapshot()),
+            Exits::Unknown | Exits::Taken(_) => None,
+        }
     }
 
     /// All queues.
@@ -115,14 +187,19 @@ impl Counters {
         let nothing = QueueCounters::default();
         let before = |index| earlier.queues.get(index).unwrap_or(&nothing);
         let queues = self.queues.iter().enumerate();
+        let exits = self.exits().zip(earlier.exits());
         Self {
             queues: queues.map(|(i, queue)| queue.since(before(i))).collect(),
+            exits: exits.map(|(now, then)| now.since(&then)).into(),
         }
     }
 
-    /// The figures of all I/O queues together.
+    /// The figures of all I/O queues together, and the exits.
     pub fn summary(&self) -> Summary {
-        let mut summary = Summary::default();
+        let mut summary = Summary {
+            exits: self.exits(),
+            ..Summary::default()
+        };
         let mut lateness = Histogram::default();
         for queue in self.queues.iter().skip(1) {
             summary.polled_commands += queue.polled;
@@ -161,6 +238,22 @@ pub struct Summary {
     pub early: u64,
     /// How long after their time completions were posted.
     pub lateness: Percentiles,
+    /// The guest's exits, whatever for, if somebody counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exits: Option<ExitTotals>,
+}
+
+impl Summary {
+    /// Commands completed on I/O queues.
+    pub fn commands(&self) -> u64 {
+        self.polled_commands.saturating_add(self.irq_commands)
+    }
+
+    /// Guest exits and ioeventfd signals for each command completed on an I/O queue; `None` when
+    /// nobody counts them or there were no commands.
+    pub fn exits_per_io(&self) -> Option<f64> {
+        self.exits?.per_command(self.commands())
+    }
 }
 
 impl std::fmt::Display for Summary {
@@ -180,7 +273,14 @@ impl std::fmt::Display for Summary {
             self.lateness.p99_ns,
             self.lateness.max_ns,
             self.early,
-        )
+        )?;
+        if let Some(exits) = self.exits {
+            write!(f, "; {exits}")?;
+        }
+        match self.exits_per_io() {
+            Some(each) => write!(f, ", {each:.3} exits for each command"),
+            None => Ok(()),
+        }
     }
 }
 

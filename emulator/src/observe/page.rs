@@ -9,7 +9,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::histogram::{BUCKETS, Histogram, SUB_BUCKET_BITS};
-use super::{Counters, OPCODE_SLOTS, QueueCounters};
+use super::{Counters, ExitTotals, OPCODE_SLOTS, QueueCounters};
 
 /// Log identifier of the page.
 pub const LOG_COUNTERS: u8 = 0xC0;
@@ -17,7 +17,8 @@ pub const LOG_COUNTERS: u8 = 0xC0;
 /// First eight bytes of the page.
 pub const MAGIC: [u8; 8] = *b"HIPRI-C0";
 
-/// Version of the layout below. A reader refuses what it does not know.
+/// Version of the layout below. A reader refuses what it does not know. Fields that take the place of
+/// reserved bytes and mean nothing when these are 0 do not make another version.
 pub const VERSION: u32 = 1;
 
 /// Start of the page.
@@ -40,8 +41,26 @@ pub struct PageHeader {
     pub buckets: U32,
     /// The device's clock when the page was taken, in nanoseconds.
     pub time_ns: U64,
-    reserved: [u8; 4056],
+    /// [`EXITS_COUNTED`], [`EXITS_OF_KERNEL`].
+    pub exit_flags: U32,
+    reserved_dword: U32,
+    /// Guest exits.
+    pub guest_exits: U64,
+    /// Guest writes that an ioeventfd swallowed.
+    pub ioeventfd_signals: U64,
+    /// Interruptions of the guest by signals of the host.
+    pub host_interruptions: U64,
+    /// What the kernel counts as exits.
+    pub kernel_exits: U64,
+    reserved: [u8; 4016],
 }
+
+/// Flag of the header: somebody counts the guest's exits, so that the figures for them mean
+/// something.
+pub const EXITS_COUNTED: u32 = 1 << 0;
+
+/// Flag of the header: the kernel's own count of exits is known too.
+pub const EXITS_OF_KERNEL: u32 = 1 << 1;
 
 /// Flag of a record: a submission queue with this identifier exists now.
 pub const RECORD_EXISTS: u16 = 1 << 0;
@@ -135,11 +154,33 @@ pub fn write_page(counters: &Counters, now: u64, state: impl Fn(u16) -> QueueSta
     header.sub_bucket_bits.set(SUB_BUCKET_BITS);
     header.buckets.set(u32::try_from(BUCKETS).unwrap_or(0));
     header.time_ns.set(now);
+    if let Some(exits) = counters.exits() {
+        write_exits(&mut header, &exits);
+    }
     page.extend_from_slice(header.as_bytes());
     for (qid, queue) in (0..).zip(counters.queues()) {
         page.extend_from_slice(record(qid, queue, state(qid)).as_bytes());
     }
     page
+}
+
+fn write_exits(header: &mut PageHeader, exits: &ExitTotals) {
+    let kernel = exits.kernel_exits.map_or(0, |_| EXITS_OF_KERNEL);
+    header.exit_flags.set(EXITS_COUNTED | kernel);
+    header.guest_exits.set(exits.guest_exits);
+    header.ioeventfd_signals.set(exits.ioeventfd_signals);
+    header.host_interruptions.set(exits.host_interruptions);
+    header.kernel_exits.set(exits.kernel_exits.unwrap_or(0));
+}
+
+fn exits_of(header: &PageHeader) -> Option<ExitTotals> {
+    let flag = |flag| header.exit_flags.get() & flag != 0;
+    flag(EXITS_COUNTED).then(|| ExitTotals {
+        guest_exits: header.guest_exits.get(),
+        ioeventfd_signals: header.ioeventfd_signals.get(),
+        host_interruptions: header.host_interruptions.get(),
+        kernel_exits: flag(EXITS_OF_KERNEL).then(|| header.kernel_exits.get()),
+    })
 }
 
 fn bytes_of<T>() -> u32 {
@@ -169,7 +210,7 @@ fn record(qid: u16, queue: &QueueCounters, state: QueueState) -> QueueRecord {
     record
 }
 
-/// A page read back: its time and the counters of every queue.
+/// A page read back: its time, the counters of every queue, and the exits if they were counted.
 #[derive(Clone, Debug)]
 pub struct CountersPage {
     /// The device's clock when the page was taken, in nanoseconds.
@@ -211,7 +252,7 @@ impl CountersPage {
             .collect();
         Ok(Self {
             time_ns: header.time_ns.get(),
-            counters: Counters::from_queues(queues),
+            counters: Counters::from_parts(queues, exits_of(&header)),
         })
     }
 }

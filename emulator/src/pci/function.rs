@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A PCI function with an NVMe controller in it.
 
+use std::sync::Arc;
+
 use vfio_bindings::bindings::vfio::{VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX};
 
 use super::{BAR0_SIZE, ConfigSpace, MSIX_PBA, MSIX_TABLE, MsiPort, Msix};
 use crate::controller::{InterruptSink, PCI_VENDOR_ID};
-use crate::dma::GuestRam;
-use crate::engine::Engine;
+use crate::dma::{DoorbellPage, GuestRam};
+use crate::engine::{DOORBELLS, Engine};
+use crate::observe::VmExits;
 use crate::timing::Nanos;
 
 /// Who the function says it is. The subsystem's identifiers are the same.
@@ -139,7 +142,8 @@ impl NvmeFunction {
         self.msix.wants_retry()
     }
 
-    /// [`Engine::prepare_sleep`]; there is nothing to prepare for a function that is not bus master.
+    /// [`Engine::prepare_sleep`]; there is nothing to prepare for a function that is not bus master:
+    /// whatever is rung waits until it is made one, and that traps.
     pub fn prepare_sleep(&mut self) -> bool {
         !self.config.bus_master() || self.engine.prepare_sleep()
     }
@@ -149,6 +153,39 @@ impl NvmeFunction {
         if self.config.bus_master() {
             self.engine.resume_polling();
         }
+    }
+
+    /// Says who counts the exits of the function's guest: see [`Engine::set_exits`].
+    pub fn set_exits(&mut self, exits: Arc<VmExits>) {
+        self.engine.set_exits(exits);
+    }
+
+    /// The address that the guest gave BAR0, while the function answers there: memory space is
+    /// enabled and the address is not 0. Hostile as everything from the guest: it may lie anywhere.
+    pub fn bar0(&self) -> Option<u64> {
+        let address = self.config.bar0();
+        (self.config.memory_enabled() && address != 0).then_some(address)
+    }
+
+    /// The page of doorbells, with [`DoorbellMode::Mapped`]. It is the same one for as long as the
+    /// function lives.
+    ///
+    /// [`DoorbellMode::Mapped`]: crate::controller::DoorbellMode::Mapped
+    pub fn doorbell_page(&self) -> Option<&Arc<DoorbellPage>> {
+        self.engine.doorbell_page()
+    }
+
+    /// The guest physical address at which [`NvmeFunction::doorbell_page`] has to be plain memory
+    /// now, aligned to the page; `None` while accesses to the doorbells have to trap.
+    ///
+    /// A front end compares this after each access and each step, before the guest goes on, and lays
+    /// or removes the page accordingly. What another of the guest's processors writes to the page
+    /// until it is removed has no effect: it is cleared before it may be laid again. The address is
+    /// the guest's: what it may cover is for the front end to judge.
+    pub fn mapped_doorbells(&self) -> Option<u64> {
+        self.doorbell_page()?;
+        let bar0 = self.bar0().filter(|_| self.engine.is_running())?;
+        bar0.checked_add(DOORBELLS)
     }
 
     /// The controller's engine.

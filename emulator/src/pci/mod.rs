@@ -14,9 +14,16 @@ pub use config_space::{CONFIG_SPACE_SIZE, ConfigSpace};
 pub use function::{Identity, NvmeFunction, Region};
 pub use msix::{Delivery, MAX_VECTORS, MsiMessage, MsiPort, Msix};
 
+use crate::observe::bar0;
+
 /// Size of BAR0 in bytes: registers, doorbells, MSI-X table and pending bits, a page each.
 pub const BAR0_SIZE: u64 = 0x4000;
 /// Where the MSI-X table lies in BAR0.
 pub const MSIX_TABLE: u64 = 0x2000;
 /// Where the MSI-X pending bit array lies in BAR0.
 pub const MSIX_PBA: u64 = 0x3000;
+
+// Exits are counted by place.
+const _: () = assert!(
+    BAR0_SIZE == bar0::BAR0_SIZE && MSIX_TABLE == bar0::MSIX_TABLE && MSIX_PBA == bar0::MSIX_PBA
+);

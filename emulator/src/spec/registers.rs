@@ -25,6 +25,8 @@ pub const ASQ: u64 = 0x28;
 pub const ACQ: u64 = 0x30;
 /// Offset of CRTO, Controller Ready Timeouts.
 pub const CRTO: u64 = 0x68;
+/// Offset of the first doorbell, SQ 0 tail; each takes 4 bytes (CAP.DSTRD = 0).
+pub const DOORBELLS: u64 = 0x1000;
 
 /// VS of NVMe 2.0.
 pub const VERSION_2_0: u32 = 0x0002_0000;

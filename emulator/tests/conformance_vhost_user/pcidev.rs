@@ -190,7 +190,7 @@ impl Transport for Pcidev {
     fn work(&mut self) {
         self.now += 1000;
         self.function.step(self.now, &mut self.queues);
-        self.queues.flush().unwrap();
+        self.queues.flush(&mut self.function).unwrap();
         self.collect();
     }
 

@@ -4,7 +4,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | `hipri.run=hostfs:/abs/dir` | mount that host directory at [`crate::RUN_DIR`] and take its command list |
-//! | `hipri.run=/abs/dir` | the same from a directory in the image |
+//! | `hipri.run=/abs/dir` | the same from a directory in the image; kernel modules that it brings are loaded first |
 //! | `hipri.exec="LINE"` | a shell line as a job; may occur several times, run after the list |
 //! | `hipri.channel=/dev/ttyS0` | the device to report on; standard output when left out |
 //! | `hipri.console=/dev/tty0` | the terminal of jobs on the console, when it is not the kernel's own |
@@ -78,6 +78,27 @@ impl Options {
     }
 }
 
+/// The parameters of a module on the kernel's command line, without the module's name: built-in
+/// code gets them from the kernel, a module from whoever loads it. `-` and `_` in names are the same.
+pub fn module_parameters(cmdline: &str, module: &str) -> String {
+    let plain = |name: &str| name.replace('-', "_");
+    let own: Vec<String> = split(cmdline)
+        .into_iter()
+        .filter_map(|word| {
+            let (name, parameter) = word.split_once('.')?;
+            if plain(name) != plain(module) {
+                return None;
+            }
+            let spaced = parameter.contains(char::is_whitespace);
+            Some(match parameter.split_once('=') {
+                Some((key, value)) if spaced => format!("{key}=\"{value}\""),
+                _ => parameter.to_owned(),
+            })
+        })
+        .collect();
+    own.join(" ")
+}
+
 fn quote(key: &str, value: &str) -> Option<String> {
     if value.contains('"') || value.contains('\n') {
         None
@@ -125,6 +146,15 @@ mod tests {
     fn parse_quote_before_key_is_understood() {
         let options = Options::parse("\"hipri.run=hostfs:/a b\"");
         assert_eq!(options.run, Some(RunSource::Hostfs("/a b".into())));
+    }
+
+    #[test]
+    fn module_parameters_only_its_own_without_name() {
+        let cmdline = "quiet nvme.poll_queues=1 nvme-core.io_timeout=6 nvme.x=\"a b\" nvme=1";
+        let of = |module| module_parameters(cmdline, module);
+        assert_eq!(of("nvme"), "poll_queues=1 x=\"a b\"");
+        assert_eq!(of("nvme_core"), "io_timeout=6");
+        assert_eq!(of("ext4"), "");
     }
 
     #[test]

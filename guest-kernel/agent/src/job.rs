@@ -70,6 +70,8 @@ impl<'a> Runner<'a> {
             name: job.name.clone(),
             argv: argv.clone(),
         });
+        // The transmission of what was said so far must not be measured with the job.
+        self.reporter.drain();
         self.count(index, job, When::Before);
         let begun = Instant::now();
         let outcome = match spawn(job, &argv, &self.terminal) {

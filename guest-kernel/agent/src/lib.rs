@@ -34,5 +34,11 @@ pub const RUN_DIR: &str = "/run/hipri";
 /// Name of the command list inside the run directory.
 pub const COMMAND_LIST_FILE: &str = "commands.json";
 
+/// Directory inside a run directory in the image with kernel modules, if there are any.
+pub const MODULES_DIR: &str = "modules";
+
+/// Names the modules in [`MODULES_DIR`], one file a line, in the order of loading.
+pub const MODULE_LIST_FILE: &str = "load";
+
 /// Vendor log page with the device's counters (`emulator::observe` owns the layout).
 pub const COUNTERS_LOG_PAGE: u8 = 0xC0;

@@ -8,16 +8,20 @@ mod console;
 mod counters;
 mod files;
 mod job;
+mod modules;
 mod mounts;
 mod power;
 mod reporter;
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 use hipri_agent::cmdline::{Options, RunSource};
-use hipri_agent::{COMMAND_LIST_FILE, Command, CommandList, Event, Job, PROTOCOL_VERSION, RUN_DIR};
+use hipri_agent::{
+    COMMAND_LIST_FILE, Command, CommandList, Event, Job, MODULES_DIR, PROTOCOL_VERSION, RUN_DIR,
+};
 
 use crate::reporter::Reporter;
 
@@ -53,11 +57,24 @@ fn init() {
     for event in base {
         reporter.send(event);
     }
-    match command_list(&options).and_then(|list| run(&list, &options, &reporter)) {
+    let done = load_modules(&options, &cmdline)
+        .and_then(|()| command_list(&options))
+        .and_then(|list| run(&list, &options, &reporter));
+    match done {
         Ok(done) => reporter.send(done),
         Err(error) => reporter.send(Event::Error {
             message: format!("{error:#}"),
         }),
+    }
+    // Power goes off next, and what a serial line has not sent goes with it.
+    reporter.drain();
+}
+
+/// What a distribution's kernel needs to find the device; the guest's own kernels have it built in.
+fn load_modules(options: &Options, cmdline: &str) -> anyhow::Result<()> {
+    match &options.run {
+        Some(RunSource::Image(dir)) => modules::load(&Path::new(dir).join(MODULES_DIR), cmdline),
+        _ => Ok(()),
     }
 }
 
@@ -82,7 +99,11 @@ fn command_list(options: &Options) -> anyhow::Result<CommandList> {
             mounts::hostfs(dir, RUN_DIR)?;
             read_list(Path::new(RUN_DIR))?
         }
-        Some(RunSource::Image(dir)) => read_list(Path::new(dir))?,
+        Some(RunSource::Image(dir)) => {
+            // Jobs find it where they find the host's.
+            let _ = symlink(dir, RUN_DIR);
+            read_list(Path::new(dir))?
+        }
     };
     for (index, line) in options.exec.iter().enumerate() {
         let name = format!("exec-{index}");

@@ -12,6 +12,10 @@ use hipri_agent::{Event, Record};
 use rustix::termios::{self, OptionalActions};
 use rustix::time::{ClockId, clock_gettime};
 
+/// Bits a second of a channel that is a serial line, the most that a standard port has. An emulated
+/// one is as fast as the host, but the kernel paces its waiting by it.
+const SPEED: u32 = 115_200;
+
 /// A handle on the channel; clones write to the same one.
 #[derive(Clone)]
 pub struct Reporter(Arc<Mutex<Channel>>);
@@ -36,6 +40,9 @@ impl Reporter {
         };
         if let Ok(mut attributes) = termios::tcgetattr(&device) {
             attributes.make_raw();
+            attributes
+                .set_speed(SPEED)
+                .context("cannot set the channel's speed")?;
             termios::tcsetattr(&device, OptionalActions::Now, &attributes)
                 .context("cannot set the channel to raw mode")?;
         }
@@ -54,13 +61,26 @@ impl Reporter {
         channel.send(event);
     }
 
+    /// Waits until a serial line has sent everything: a record is in the kernel's buffer when it is
+    /// written, and its transmission takes the processor now and then.
+    pub fn drain(&self) {
+        let channel = match self.0.lock() {
+            Ok(channel) => channel,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        // What is no terminal has nothing to wait for.
+        let _ = termios::tcdrain(&channel.device);
+    }
+
     /// As [`Reporter::send`], but gives up when somebody is in the middle of a record.
     fn try_send(&self, event: Event) {
-        match self.0.try_lock() {
-            Ok(mut channel) => channel.send(event),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().send(event),
-            Err(TryLockError::WouldBlock) => {}
-        }
+        let mut channel = match self.0.try_lock() {
+            Ok(channel) => channel,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        channel.send(event);
+        let _ = termios::tcdrain(&channel.device);
     }
 }
 

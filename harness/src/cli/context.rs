@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What every subcommand that boots a guest works out first.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,9 +10,9 @@ use hipri_agent::{CommandList, MountEntry};
 
 use super::settings::MachineSettings;
 use crate::exit::Failure;
-use crate::guest::{self, BuildOptions, Guest};
+use crate::guest::{self, BuildOptions, Flavour, Guest};
 use crate::machine::accel::{self, Decision};
-use crate::machine::{Console, DeviceSpec, Host, Placement, Spec, uml};
+use crate::machine::{Console, DeviceSpec, Host, Machine, Placement, Spec};
 use crate::progress::Progress;
 use crate::repository::Repository;
 
@@ -31,9 +31,13 @@ pub struct Context {
     pub device: DeviceSpec,
     /// The profile's name: its file's stem.
     pub profile: String,
+    /// The guest's processors.
+    pub cpus: u32,
+    /// What the user said and has no effect, a line each.
+    pub warnings: Vec<String>,
     /// The settings that all this came from.
     pub settings: MachineSettings,
-    share: Option<PathBuf>,
+    share: Option<MountEntry>,
 }
 
 impl Context {
@@ -47,34 +51,59 @@ impl Context {
         let accel = accel::decide(settings.accel, &host)?;
         let profile_path = repository.config("profiles", "toml", &settings.profile)?;
         let device_path = repository.config("devices", "toml", &settings.device)?;
-        check_configs(&profile_path, &device_path)?;
-        let profile = profile_path
+        let device = DeviceSpec {
+            profile: profile_path,
+            device: device_path,
+            seed: settings.seed,
+        };
+        let machine = accel.accel.machine();
+        let mut warnings = machine.check_device(&device, &load_configs(&device)?)?;
+        if settings.profile_told && !machine.device().has_profile() {
+            warnings.push(format!(
+                "--profile {} has no effect: {} has no speed model",
+                settings.profile,
+                machine.device()
+            ));
+        }
+        let profile = device
+            .profile
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
         let share = settings.share.as_ref().map(|dir| {
-            dir.canonicalize()
-                .ok()
-                .filter(|dir| dir.is_dir())
-                .ok_or_else(|| Failure::usage(format!("--share {} is no directory", dir.display())))
+            let canonical = dir.canonicalize().ok().filter(|dir| dir.is_dir());
+            let canonical = canonical.ok_or_else(|| {
+                Failure::usage(format!("--share {} is no directory", dir.display()))
+            })?;
+            machine.share(&canonical)
         });
         Ok(Self {
             repository,
-            placement: Placement::choose(&host.cores),
+            placement: machine.placement(&host.cores),
+            cpus: cpus(settings.cpus, &accel)?,
             host,
             accel,
-            device: DeviceSpec {
-                profile: profile_path,
-                device: device_path,
-                seed: settings.seed,
-            },
+            device,
             profile,
+            warnings,
             share: share.transpose()?,
             settings,
         })
     }
 
-    /// Says in one line how the guest runs, where the user left that to us.
+    /// What executes the guest.
+    pub fn machine_kind(&self) -> &'static dyn Machine {
+        self.accel.accel.machine()
+    }
+
+    /// Says what has no effect.
+    pub fn warn(&self, progress: &dyn Progress) {
+        for warning in &self.warnings {
+            progress.line(warning);
+        }
+    }
+
+    /// Says in one line how the guest runs, and why.
     pub fn announce(&self, progress: &dyn Progress) {
         let Decision { accel, reason } = &self.accel;
         progress.line(&format!(
@@ -84,46 +113,43 @@ impl Context {
         ));
     }
 
-    /// Makes whatever is missing of the guest.
+    /// Makes whatever is missing of the guest with these kernels, which may be none, and looks for
+    /// what the machine needs of the host.
     ///
     /// # Errors
-    /// Exit 2 or 3, as [`guest::build`].
-    pub fn guest(&self, progress: &dyn Progress) -> anyhow::Result<Guest> {
+    /// Exit 2 or 3, as [`guest::build`] and [`Machine::check_host`].
+    pub fn guest(&self, flavours: &[Flavour], progress: &dyn Progress) -> anyhow::Result<Guest> {
         let options = BuildOptions {
             kernel_source: self.settings.kernel_source.clone(),
+            arch: self.machine_kind().arch(),
+            flavours: flavours.to_vec(),
+            image_only: flavours.is_empty(),
         };
-        guest::build(&options, progress).context("making the guest")
+        let guest = guest::build(&options, progress).context("making the guest")?;
+        self.machine_kind().check_host()?;
+        Ok(guest)
     }
 
-    /// What all boots of this context have in common.
-    ///
-    /// # Errors
-    /// Exit 2, when the shared directory's path is not UTF-8.
+    /// What all boots of this context have in common: `kernel` may be replaced by another one.
     pub fn machine<'a>(
         &self,
         guest: &'a Guest,
+        kernel: &'a Path,
         logs: Option<&'a Path>,
         verbose: u8,
-    ) -> anyhow::Result<Spec<'a>> {
-        let mut commands = CommandList::default();
-        if let Some(share) = &self.share {
-            let options = share
-                .to_str()
-                .ok_or_else(|| Failure::usage(format!("{} is not UTF-8", share.display())))?;
-            commands.mounts.push(MountEntry {
-                source: "none".into(),
-                target: uml::SHARE.into(),
-                fstype: "hostfs".into(),
-                options: options.into(),
-                read_only: false,
-            });
-        }
-        Ok(Spec {
-            kernel: &guest.patched.path,
+    ) -> Spec<'a> {
+        Spec {
+            accel: self.accel.accel,
+            kernel,
             root: &guest.root,
+            initramfs: guest.initramfs.as_deref(),
+            cpus: self.cpus,
             memory_mib: self.settings.memory_mib,
             kernel_args: self.settings.append.clone(),
-            commands,
+            commands: CommandList {
+                mounts: self.share.iter().cloned().collect(),
+                ..CommandList::default()
+            },
             device: self.device.clone(),
             placement: self.placement,
             console: Console::None,
@@ -131,15 +157,28 @@ impl Context {
             logs,
             log_prefix: "",
             show_console: verbose > 0,
-        })
+        }
     }
 }
 
 /// The emulator's own reading of its files: a mistake is told before anything is built.
-fn check_configs(profile: &Path, device: &Path) -> Result<(), Failure> {
-    emulator::config::load_profile(&profile.display().to_string())
+fn load_configs(spec: &DeviceSpec) -> Result<DeviceConfig, Failure> {
+    emulator::config::load_profile(&spec.profile.display().to_string())
         .map_err(|error| Failure::usage(error.to_string()))?;
-    DeviceConfig::load(&device.display().to_string())
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(())
+    DeviceConfig::load(&spec.device.display().to_string())
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// The processors that the guest gets.
+fn cpus(told: Option<u32>, accel: &Decision) -> Result<u32, Failure> {
+    let range = accel.accel.machine().cpus();
+    match told {
+        None => Ok(range.default),
+        Some(cpus) if cpus <= range.most => Ok(cpus),
+        Some(cpus) => Err(Failure::usage(format!(
+            "--cpus {cpus} is more than the {} of --accel {}: see --accel kvm and --accel qemu",
+            range.most,
+            accel.accel.name()
+        ))),
+    }
 }

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::guest::{self, BuildOptions, Guest, State};
+use crate::guest::{self, Arch, BuildOptions, Flavour, Guest, State};
 use crate::progress::{self, Progress};
 
 /// What to do with the guest.
 #[derive(Clone, Debug, Subcommand)]
 pub enum GuestCommand {
     /// Makes whatever is missing and says where it is.
-    Build(SourceOptions),
+    Build(KernelOptions),
     /// Says what is there and what would have to be made.
-    Status(SourceOptions),
+    Status(KernelOptions),
     /// Removes everything that was made.
     Clean,
     /// Makes DIR a git tree of the guest kernel with the series applied, one commit a patch.
@@ -44,6 +44,30 @@ impl SourceOptions {
     fn build_options(&self) -> BuildOptions {
         BuildOptions {
             kernel_source: self.kernel_source.clone(),
+            ..BuildOptions::default()
+        }
+    }
+}
+
+/// Which kernels.
+#[derive(Clone, Debug, Args)]
+pub struct KernelOptions {
+    #[command(flatten)]
+    source: SourceOptions,
+    /// What the kernels are built for: um for `--accel uml`, x86_64 for the others.
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
+    /// Which kernels [default: vanilla,patched].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    flavour: Vec<Flavour>,
+}
+
+impl KernelOptions {
+    fn build_options(&self) -> BuildOptions {
+        BuildOptions {
+            arch: self.arch,
+            flavours: self.flavour.clone(),
+            ..self.source.build_options()
         }
     }
 }
@@ -56,10 +80,10 @@ pub fn run(command: &GuestCommand) -> anyhow::Result<ExitCode> {
     let progress = progress::for_stderr();
     let progress = progress.as_ref();
     match command {
-        GuestCommand::Build(source) => {
-            show(&guest::build(&source.build_options(), progress)?);
+        GuestCommand::Build(kernels) => {
+            show(&guest::build(&kernels.build_options(), progress)?);
         }
-        GuestCommand::Status(source) => status(source, progress)?,
+        GuestCommand::Status(kernels) => status(kernels, progress)?,
         GuestCommand::Clean => println!("removed {}", guest::clean(progress)?.display()),
         GuestCommand::Checkout { dir, source } => {
             guest::checkout(dir, &source.build_options(), progress)?;
@@ -75,9 +99,9 @@ pub fn run(command: &GuestCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn show(guest: &Guest) {
-    for kernel in [&guest.vanilla, &guest.patched] {
+    for kernel in &guest.kernels {
         println!(
-            "{:<8} {} {}, SHA-256 {}, {} patches",
+            "{:<11} {} {}, SHA-256 {}, {} patches",
             kernel.flavour,
             kernel.path.display(),
             kernel.release,
@@ -85,19 +109,22 @@ fn show(guest: &Guest) {
             kernel.patches.len()
         );
     }
-    println!("{:<8} {}", "image", guest.root.display());
-    println!("{:<8} {}", "fio", guest.fio_version);
+    println!("{:<11} {}", "image", guest.root.display());
+    if let Some(initramfs) = &guest.initramfs {
+        println!("{:<11} {}", "initramfs", initramfs.display());
+    }
+    println!("{:<11} {}", "fio", guest.fio_version);
 }
 
-fn status(source: &SourceOptions, progress: &dyn Progress) -> anyhow::Result<()> {
-    for artifact in guest::status(&source.build_options(), progress)? {
+fn status(kernels: &KernelOptions, progress: &dyn Progress) -> anyhow::Result<()> {
+    for artifact in guest::status(&kernels.build_options(), progress)? {
         let state = match artifact.state {
             State::Ready => "ready",
             State::Missing => "missing",
         };
         let path = artifact.path.map(|path| path.display().to_string());
         println!(
-            "{:<16} {:<8} {} {}",
+            "{:<26} {:<8} {} {}",
             artifact.name,
             state,
             artifact.detail,

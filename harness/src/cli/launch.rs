@@ -2,9 +2,11 @@
 //! `launch`: a shell on the guest's console, or one command.
 
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use hipri_agent::{Command, Event, Job, Record, Stream};
 
@@ -21,9 +23,11 @@ use crate::progress;
 pub struct LaunchOptions {
     #[command(flatten)]
     machine: MachineOptions,
-    /// Which kernel to boot.
-    #[arg(long, env = "HIPRI_KERNEL", default_value = "patched", value_parser = parse_flavour)]
-    kernel: Flavour,
+    /// Which kernel to boot: one of ours, or a file. uml wants a program that was built with
+    /// ARCH=um, the others a vmlinux or bzImage.
+    #[arg(long, env = "HIPRI_KERNEL", value_name = "vanilla|patched|PATH",
+          default_value = "patched", value_parser = parse_kernel)]
+    kernel: KernelChoice,
     /// Ends the guest after this many seconds, with exit code 124.
     #[arg(long, env = "HIPRI_TIMEOUT", value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -32,11 +36,37 @@ pub struct LaunchOptions {
     pub command: Vec<String>,
 }
 
-fn parse_flavour(text: &str) -> Result<Flavour, String> {
-    Flavour::ALL
+/// The kernel to boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum KernelChoice {
+    /// One of ours.
+    Ours(Flavour),
+    /// A file of the user's.
+    File(PathBuf),
+}
+
+fn parse_kernel(text: &str) -> Result<KernelChoice, String> {
+    // The one for tests is not offered, but it can be named.
+    let flavour = Flavour::ALL
         .into_iter()
-        .find(|flavour| flavour.name() == text)
-        .ok_or_else(|| "is vanilla or patched".to_owned())
+        .chain([Flavour::Interpreted])
+        .find(|flavour| flavour.name() == text);
+    match flavour {
+        Some(flavour) => Ok(KernelChoice::Ours(flavour)),
+        None if text.contains('/') || Path::new(text).is_file() => {
+            Ok(KernelChoice::File(text.into()))
+        }
+        None => Err("is vanilla, patched or a file".to_owned()),
+    }
+}
+
+impl std::fmt::Display for KernelChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ours(flavour) => flavour.fmt(f),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Boots a guest for a shell or a command.
@@ -46,6 +76,16 @@ fn parse_flavour(text: &str) -> Result<Flavour, String> {
 pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = MachineSettings::resolve(&options.machine, &SettingsFile::load()?)?;
     let context = Context::new(settings)?;
+    let progress = progress::for_stderr();
+    context.warn(progress.as_ref());
+    let kernel = match &options.kernel {
+        KernelChoice::File(path) => {
+            context.machine_kind().check_kernel(path)?;
+            // A program is not to be looked for elsewhere.
+            KernelChoice::File(path.canonicalize().context("finding the kernel")?)
+        }
+        ours => ours.clone(),
+    };
     let interactive = options.command.is_empty();
     if context.settings.dry_run {
         println!(
@@ -53,7 +93,7 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
             context.accel.accel.name(),
             context.accel.reason
         );
-        println!("kernel:  {}", options.kernel);
+        println!("kernel:  {kernel}");
         println!("profile: {}", context.device.profile.display());
         println!("device:  {}", context.device.device.display());
         println!("command: {}", options.command.join(" "));
@@ -65,15 +105,21 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
-    let progress = progress::for_stderr();
     if verbose > 0 {
         context.announce(progress.as_ref());
     }
-    let guest = context.guest(progress.as_ref())?;
+    let flavours: &[Flavour] = match &kernel {
+        KernelChoice::Ours(flavour) => &[*flavour],
+        KernelChoice::File(_) => &[],
+    };
+    let guest = context.guest(flavours, progress.as_ref())?;
+    let kernel = match &kernel {
+        KernelChoice::Ours(flavour) => &guest.kernel(*flavour)?.path,
+        KernelChoice::File(path) => path,
+    };
     let logs = context.settings.out.as_deref();
     super::make_log_folder(logs)?;
-    let mut spec = context.machine(&guest, logs, verbose)?;
-    spec.kernel = &guest.kernel(options.kernel).path;
+    let mut spec = context.machine(&guest, kernel, logs, verbose);
     spec.kernel_args.insert(0, "nvme.poll_queues=1".to_owned());
     spec.time_limit = options.timeout.map(Duration::from_secs);
     spec.commands.jobs.push(job(&options.command));
@@ -128,6 +174,19 @@ fn write_all(to: &mut dyn Write, data: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parse_kernel_names_are_ours_and_paths_are_files() {
+        assert_eq!(
+            parse_kernel("vanilla"),
+            Ok(KernelChoice::Ours(Flavour::Vanilla))
+        );
+        assert_eq!(
+            parse_kernel("./vmlinux"),
+            Ok(KernelChoice::File("./vmlinux".into()))
+        );
+        assert!(parse_kernel("vanila").is_err());
+    }
 
     #[test]
     fn job_one_word_with_spaces_is_a_shell_line() {

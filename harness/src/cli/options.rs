@@ -2,6 +2,7 @@
 //! Options that several subcommands have. All are optional here: what is not given comes from
 //! `hipri.toml` or is a default ([`super::settings`]).
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,6 +25,10 @@ pub struct MachineOptions {
     /// The guest's memory, such as 768M or 2G [default: 512M].
     #[arg(long, env = "HIPRI_MEM", value_name = "SIZE", value_parser = parse_memory)]
     pub mem: Option<u64>,
+    /// The guest's processors, 1 to 16 [default: 2 on qemu, 1 on uml, which has no more].
+    #[arg(long, env = "HIPRI_CPUS", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(CPUS))]
+    pub cpus: Option<u32>,
     /// Words added to the guest kernel's command line; may be repeated.
     #[arg(long, env = "HIPRI_APPEND", value_name = "WORDS")]
     pub append: Vec<String>,
@@ -70,6 +75,9 @@ pub struct SweepOptions {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Processors that the guest kernels are built for.
+pub const CPUS: RangeInclusive<i64> = 1..=16;
 
 /// fio and the block layer take more, but no table is readable with it.
 const MAX_DEPTH: i64 = 1 << 16;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use emulator::frontend::kvm::KvmProbe;
 use serde::Serialize;
 
-use crate::machine::accel::{self, AccelChoice, Decision};
+use crate::machine::accel::{self, Accel, AccelChoice, Decision};
 use crate::machine::{Host, Placement};
 
 /// How it is shown.
@@ -18,11 +19,17 @@ pub struct ProbeOptions {
     json: bool,
 }
 
+/// The field names are a promise to scripts; those of KVM's own findings too.
 #[derive(Serialize)]
 struct Findings {
-    host: Host,
-    auto: Decision,
+    #[serde(flatten)]
+    kvm: KvmProbe,
+    /// The accelerator that `auto` takes.
+    chosen: Accel,
+    /// Why.
+    reason: String,
     placement: Placement,
+    host: Host,
 }
 
 /// Looks and tells.
@@ -31,9 +38,12 @@ struct Findings {
 /// When the document cannot be written.
 pub fn run(options: &ProbeOptions) -> anyhow::Result<ExitCode> {
     let host = Host::look();
+    let Decision { accel, reason } = accel::decide(AccelChoice::Auto, &host)?;
     let findings = Findings {
-        auto: accel::decide(AccelChoice::Auto, &host)?,
-        placement: Placement::choose(&host.cores),
+        kvm: host.kvm.clone(),
+        chosen: accel,
+        reason,
+        placement: accel.machine().placement(&host.cores),
         host,
     };
     if options.json {
@@ -72,23 +82,36 @@ fn describe(findings: &Findings) -> String {
             "governor",
             host.governor.clone().unwrap_or_else(|| "not told".into()),
         ),
-        (
-            "/dev/kvm",
-            if host.kvm_device {
-                "opens"
-            } else {
-                "not usable"
-            }
-            .to_owned(),
-        ),
+        ("KVM", describe_kvm(&findings.kvm)),
         ("guest memory", tmpfs),
         (
             "--accel auto",
-            format!("{}: {}", findings.auto.accel.name(), findings.auto.reason),
+            format!("{}: {}", findings.chosen.name(), findings.reason),
         ),
     ];
     lines
         .iter()
         .map(|(name, value)| format!("{name:<13} {value}\n"))
         .collect()
+}
+
+fn describe_kvm(found: &KvmProbe) -> String {
+    let Some(nanos) = found.supervisor_ns_per_iteration else {
+        return found.error.clone().unwrap_or_default();
+    };
+    let yes_no = |yes: bool| if yes { "yes" } else { "no" };
+    format!(
+        "{} ({nanos:.1} ns an iteration in supervisor mode); ioeventfd {}, irqfd {}, statistics {}, \
+         {} processors recommended, {} at most",
+        if found.native {
+            "executes supervisor code"
+        } else {
+            "interprets supervisor code"
+        },
+        yes_no(found.ioeventfd),
+        yes_no(found.irqfd),
+        yes_no(found.statistics),
+        found.recommended_vcpus,
+        found.max_vcpus
+    )
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::options::{MachineOptions, SweepOptions, parse_memory};
+use super::options::{CPUS, MachineOptions, SweepOptions, parse_memory};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
 use crate::repository::parse_toml;
@@ -23,6 +23,7 @@ pub struct SettingsFile {
     device: Option<String>,
     accel: Option<AccelChoice>,
     mem: Option<String>,
+    cpus: Option<u32>,
     append: Option<Vec<String>>,
     share: Option<PathBuf>,
     kernel_source: Option<PathBuf>,
@@ -58,12 +59,16 @@ impl SettingsFile {
 pub struct MachineSettings {
     /// Name or path of the speed profile.
     pub profile: String,
+    /// Whether somebody said so, or it is the default.
+    pub profile_told: bool,
     /// Name or path of the device.
     pub device: String,
     /// How the guest runs.
     pub accel: AccelChoice,
     /// The guest's memory, in MiB.
     pub memory_mib: u64,
+    /// The guest's processors as told; `None` leaves them to the machine.
+    pub cpus: Option<u32>,
     /// Words for the kernel's command line.
     pub append: Vec<String>,
     /// A directory to share.
@@ -95,6 +100,14 @@ impl MachineSettings {
                     .map_err(|error| Failure::usage(format!("{FILE}: mem = {text:?} {error}")))?,
             ),
         };
+        let cpus = options.cpus.or(file.cpus);
+        if cpus.is_some_and(|cpus| !CPUS.contains(&i64::from(cpus))) {
+            return Err(Failure::usage(format!(
+                "{FILE}: cpus must be between {} and {}",
+                CPUS.start(),
+                CPUS.end()
+            )));
+        }
         let words = if options.append.is_empty() {
             file.append.clone().unwrap_or_default()
         } else {
@@ -109,9 +122,11 @@ impl MachineSettings {
         };
         Ok(Self {
             profile: text(&options.profile, &file.profile, "high-iops"),
+            profile_told: options.profile.is_some() || file.profile.is_some(),
             device: text(&options.device, &file.device, "default"),
             accel: options.accel.or(file.accel).unwrap_or_default(),
             memory_mib: options.mem.or(file_memory).unwrap_or(DEFAULT_MEMORY_MIB),
+            cpus,
             append: words
                 .iter()
                 .flat_map(|word| word.split_whitespace().map(str::to_owned))
@@ -212,6 +227,32 @@ mod tests {
         let settings = MachineSettings::resolve(&options, &file).unwrap();
         assert_eq!(settings.profile, "low-latency");
         assert_eq!((settings.seed, settings.memory_mib), (9, 1024));
+    }
+
+    #[test]
+    fn resolve_cpus_of_the_file_must_be_possible() {
+        let options = MachineOptions::default();
+        let settings = MachineSettings::resolve(&options, &file("cpus = 4\n").unwrap());
+        assert_eq!(settings.unwrap().cpus, Some(4));
+        for text in ["cpus = 0\n", "cpus = 17\n"] {
+            let error = MachineSettings::resolve(&options, &file(text).unwrap()).unwrap_err();
+            assert!(error.to_string().contains("between 1 and 16"), "{error}");
+        }
+    }
+
+    #[test]
+    fn resolve_profile_that_was_told_is_known_as_such() {
+        let told = |options: &MachineOptions, text: &str| {
+            let settings = MachineSettings::resolve(options, &file(text).unwrap());
+            settings.unwrap().profile_told
+        };
+        assert!(!told(&MachineOptions::default(), ""));
+        assert!(told(&MachineOptions::default(), "profile = \"floor\"\n"));
+        let options = MachineOptions {
+            profile: Some("floor".into()),
+            ..MachineOptions::default()
+        };
+        assert!(told(&options, ""));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `suite`: correctness checks in a guest.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -52,32 +53,62 @@ pub fn run(options: &SuiteOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let mut totals = Totals::default();
     let logs = options.machine.out.as_deref();
     super::make_log_folder(logs)?;
+    let mut warned = BTreeSet::new();
+    let mut report = |result: suite::Result| {
+        totals.count(&result.verdict);
+        ktap.result(&result.name, &result.verdict)
+            .context("writing to stdout")
+    };
     for (name, suite) in &suites {
-        let mut machine = options.machine.clone();
-        machine.profile = machine.profile.or_else(|| Some(suite.profile.clone()));
-        machine.device = machine.device.or_else(|| Some(suite.device.clone()));
-        let context = Context::new(MachineSettings::resolve(&machine, &file)?)?;
-        let guest = context.guest(progress.as_ref())?;
+        let context = Context::new(settings(options, suite, &file)?)?;
+        for warning in &context.warnings {
+            if warned.insert(warning.clone()) {
+                progress.line(warning);
+            }
+        }
+        let device = context.machine_kind().device();
+        for result in suite::skipped(suite, name, device) {
+            report(result)?;
+        }
+        let flavours = suite.flavours(device);
+        if flavours.is_empty() {
+            continue;
+        }
+        let guest = context.guest(&flavours, progress.as_ref())?;
+        let kernel = guest.kernels.first().context("no kernel was made")?;
         let environment = Environment {
-            machine: context.machine(&guest, logs, verbose)?,
+            machine: context.machine(&guest, &kernel.path, logs, verbose),
             guest: &guest,
             name,
         };
-        suite::run(suite, &environment, progress.as_ref(), &mut |result| {
-            totals.count(&result.verdict);
-            ktap.result(&result.name, &result.verdict)
-                .context("writing to stdout")
-        })?;
+        suite::run(suite, &environment, progress.as_ref(), &mut report)?;
     }
     progress.line(&format!(
-        "{} passed, {} failed",
-        totals.passed, totals.failed
+        "{} passed, {} failed, {} skipped",
+        totals.passed, totals.failed, totals.skipped
     ));
-    Ok(if totals.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(ExitReason::Failed.code())
-    })
+    Ok(ExitCode::from(match totals {
+        Totals { failed: 1.., .. } => ExitReason::Failed.code(),
+        Totals { passed: 0, .. } => ExitReason::Skipped.code(),
+        _ => 0,
+    }))
+}
+
+/// The suite's own profile and device, unless the command line says otherwise.
+fn settings(
+    options: &SuiteOptions,
+    suite: &Suite,
+    file: &SettingsFile,
+) -> Result<MachineSettings, Failure> {
+    let mut settings = MachineSettings::resolve(&options.machine, file)?;
+    if options.machine.profile.is_none() {
+        settings.profile.clone_from(&suite.profile);
+        settings.profile_told = false;
+    }
+    if options.machine.device.is_none() {
+        settings.device.clone_from(&suite.device);
+    }
+    Ok(settings)
 }
 
 fn load(options: &SuiteOptions) -> anyhow::Result<Vec<(String, Suite)>> {

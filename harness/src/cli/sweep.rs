@@ -19,6 +19,8 @@ use crate::sweep::{self, Boot, Common, Document, SweepSpec};
 pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = SweepSettings::resolve(options, &SettingsFile::load()?)?;
     let context = Context::new(settings.machine.clone())?;
+    let progress = progress::for_stderr();
+    context.warn(progress.as_ref());
     let workload = context
         .repository
         .config("workloads", "fio", &settings.workload)?;
@@ -35,19 +37,27 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         return dry_run(&context, &boots, &text, &origin, common);
     }
 
-    let progress = progress::for_stderr();
     context.announce(progress.as_ref());
-    let guest = context.guest(progress.as_ref())?;
-    let folder = ResultFolder::create(settings.machine.out.as_deref(), &context.profile)?;
-    folder.keep_config("profile", &context.device.profile)?;
+    let flavours: Vec<_> = boots.iter().map(|boot| boot.flavour).collect();
+    let guest = context.guest(&flavours, progress.as_ref())?;
+    let kernel = guest.kernels.first().context("no kernel was made")?;
+    let device = context.machine_kind().device();
+    let subject = if device.has_profile() {
+        &context.profile
+    } else {
+        context.accel.accel.name()
+    };
+    let folder = ResultFolder::create(settings.machine.out.as_deref(), subject)?;
+    if device.has_profile() {
+        folder.keep_config("profile", &context.device.profile)?;
+    }
     folder.keep_config("device", &context.device.device)?;
     folder.keep_config("workload", &workload)?;
     let result = sweep::run(
         &SweepSpec {
-            machine: context.machine(&guest, Some(folder.path()), verbose)?,
+            machine: context.machine(&guest, &kernel.path, Some(folder.path()), verbose),
             guest: &guest,
             profile: context.profile.clone(),
-            accel: context.accel.accel.name(),
             boots,
             workload: &text,
             workload_origin: &origin,
@@ -73,13 +83,13 @@ fn show(document: &Document, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "Profile {}: I/Os per second / median completion latency",
-        document.profile
+        "I/Os per second / median completion latency; {}",
+        document.subject()
     );
     println!("{}\n", report::depth_table(document, Style::Terminal));
     println!("Mean submission time (fio's slat, all depths)");
     println!("{}\n", report::submission(document, Style::Terminal));
-    println!("The device's own counters, all depths");
+    println!("What the device counted, and the interrupts that the guest took; all depths");
     println!("{}", report::counters(document, Style::Terminal));
     Ok(())
 }
@@ -95,6 +105,9 @@ fn environment(context: &Context, boot_ns: Vec<u64>) -> Environment {
         placement_note: context.placement.describe(),
         seed: context.settings.seed,
         memory_mib: context.settings.memory_mib,
+        cpus: context.cpus,
+        device: context.machine_kind().device(),
+        executor: context.machine_kind().check_host().unwrap_or_default(),
         append: context.settings.append.clone(),
         boot_ns,
     }
@@ -116,6 +129,7 @@ fn dry_run(
     println!("profile: {}", context.device.profile.display());
     println!("device:  {}", context.device.device.display());
     println!("memory:  {} MiB", context.settings.memory_mib);
+    println!("cpus:    {}", context.cpus);
     println!("append:  {}", context.settings.append.join(" "));
     for boot in boots {
         println!("\nboot of the {} kernel:", boot.flavour);

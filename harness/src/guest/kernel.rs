@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Builds the two kernels from one configuration.
+//! Builds the kernels: from one source and one series, each from its own set of configuration
+//! fragments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,23 +12,20 @@ use super::cache::{Key, publish, read_json, sha256_of, write_atomically, write_j
 use super::config::Fragments;
 use super::paths::Paths;
 use super::process::{Log, command, output};
-use super::series::Series;
-use super::source::{Sources, Tree};
-use super::{Flavour, Kernel};
+use super::series::{Patch, Series};
+use super::source::{Source, Sources, Tree};
+use super::{Arch, BuildOptions, Flavour, Kernel};
 use crate::exit::Failure;
 use crate::progress::{Progress, Step};
 
 /// Raised when a kernel built from the same parts would come out different.
 const RECIPE: u32 = 1;
 
-/// Fragments of User-Mode Linux.
-const FRAGMENTS: [&str; 2] = ["common.config", "uml.config"];
-
-/// About how many lines make prints for a whole kernel; for the progress bar.
-const STEPS: u64 = 1350;
-
 /// Kernels of each flavour that are kept. A developer's edits make many.
 const KEPT: usize = 4;
+
+/// The compressed kernel for boot loaders: what make is asked for, and the name of the file.
+const BZIMAGE: &str = "bzImage";
 
 /// What the environment may hold and a kernel build would listen to.
 const FOREIGN: [&str; 12] = [
@@ -45,76 +43,126 @@ const FOREIGN: [&str; 12] = [
     "SUBARCH",
 ];
 
-/// Both kernels, built if need be.
-pub fn build_all(
+impl Arch {
+    /// What is added to `common.config` for a kernel of this architecture.
+    fn fragments(self, flavour: Flavour) -> Vec<&'static str> {
+        let mut names = vec!["common.config"];
+        names.push(match self {
+            Self::Um => "uml.config",
+            Self::X86_64 => "x86_64.config",
+        });
+        if flavour == Flavour::Interpreted {
+            names.push("interpreted.config");
+        }
+        names
+    }
+
+    /// What make makes, and about how many lines it prints meanwhile; for the progress bar.
+    fn targets(self, flavour: Flavour) -> (&'static [&'static str], u64) {
+        match (self, flavour) {
+            (Self::Um, _) => (&["linux"], 1350),
+            (Self::X86_64, Flavour::Interpreted) => (&["vmlinux"], 1100),
+            (Self::X86_64, _) => (&["vmlinux", "bzImage"], 1900),
+        }
+    }
+
+    /// The kernel in the build tree that a virtual machine boots.
+    fn image(self) -> &'static str {
+        match self {
+            Self::Um => "linux",
+            Self::X86_64 => "vmlinux",
+        }
+    }
+}
+
+/// The kernels that were asked for, built if need be.
+pub fn build(
     paths: &Paths,
     sources: &Sources,
+    options: &BuildOptions,
     progress: &dyn Progress,
-) -> anyhow::Result<[Kernel; 2]> {
-    let series = Series::read(&paths.patches())?;
-    let fragments = Fragments::read(&paths.configs(), &FRAGMENTS)?;
+) -> anyhow::Result<Vec<Kernel>> {
     let toolchain = toolchain()?;
     let build = |flavour| {
-        let recipe = Recipe {
-            flavour,
-            sources,
-            series: &series,
-            fragments: &fragments,
-            toolchain: &toolchain,
-        };
-        recipe.build(paths, progress)
+        Recipe::new(paths, sources, options.arch, flavour, &toolchain)?.build(paths, progress)
     };
-    Ok([build(Flavour::Vanilla)?, build(Flavour::Patched)?])
+    options.flavours().into_iter().map(build).collect()
 }
 
 /// The kernel that these sources make, if it has been built.
-pub fn find(paths: &Paths, sources: &Sources, flavour: Flavour) -> anyhow::Result<Option<Kernel>> {
-    let recipe = Recipe {
-        flavour,
-        sources,
-        series: &Series::read(&paths.patches())?,
-        fragments: &Fragments::read(&paths.configs(), &FRAGMENTS)?,
-        toolchain: &toolchain()?,
-    };
-    Ok(recipe.find(paths))
+pub fn find(
+    paths: &Paths,
+    sources: &Sources,
+    arch: Arch,
+    flavour: Flavour,
+) -> anyhow::Result<Option<Kernel>> {
+    let toolchain = toolchain()?;
+    Ok(Recipe::new(paths, sources, arch, flavour, &toolchain)?.find(paths))
 }
 
 /// All that decides how a kernel comes out.
 struct Recipe<'a> {
+    arch: Arch,
     flavour: Flavour,
-    sources: &'a Sources,
-    series: &'a Series,
-    fragments: &'a Fragments,
+    source: &'a Source,
+    /// What is applied to the source; `None` leaves the source as it is.
+    series: Option<Series>,
+    fragments: Fragments,
     toolchain: &'a str,
 }
 
-impl Recipe<'_> {
-    fn series(&self) -> Option<&Series> {
-        let (_, patched) = self.sources.of(self.flavour);
-        patched.then_some(self.series)
+impl<'a> Recipe<'a> {
+    fn new(
+        paths: &Paths,
+        sources: &'a Sources,
+        arch: Arch,
+        flavour: Flavour,
+        toolchain: &'a str,
+    ) -> anyhow::Result<Self> {
+        let (source, wants_series) = sources.of(flavour);
+        let mut series = None;
+        if wants_series {
+            series = Some(Series::read(&paths.patches())?);
+        }
+        if flavour == Flavour::Interpreted {
+            let own = Series::read(&paths.test_patches())?;
+            series = Some(series.unwrap_or_default().followed_by(own));
+        }
+        Ok(Self {
+            arch,
+            flavour,
+            source,
+            series,
+            fragments: Fragments::read(&paths.configs(), &arch.fragments(flavour))?,
+            toolchain,
+        })
+    }
+
+    fn patches(&self) -> &[Patch] {
+        self.series.as_ref().map_or(&[], Series::patches)
     }
 
     fn place(&self, paths: &Paths) -> PathBuf {
-        let (source, _) = self.sources.of(self.flavour);
         let key = Key::new("kernel", RECIPE)
-            .with("arch", "um")
+            .with("arch", self.arch.name())
             .with("flavour", self.flavour.name())
-            .with("source", source.digest())
+            .with("source", self.source.digest())
             .with("config", self.fragments.text())
             .with("toolchain", self.toolchain);
-        let patches = self.series().map_or(&[][..], Series::patches);
-        let key = patches
+        let key = self
+            .patches()
             .iter()
             .fold(key, |key, patch| key.with(&patch.name, &patch.data));
         paths
-            .kernels()
+            .kernels(self.arch)
             .join(format!("{}-{}", self.flavour, key.finish()))
     }
 
     fn find(&self, paths: &Paths) -> Option<Kernel> {
         let place = self.place(paths);
         let mut kernel: Kernel = read_json(&place.join("kernel.json"))?;
-        kernel.path = place.join("linux");
+        kernel.path = place.join(self.arch.image());
+        kernel.bzimage = kernel.bzimage.map(|_| place.join(BZIMAGE));
         kernel.path.is_file().then_some(kernel)
     }
 
@@ -122,14 +170,17 @@ impl Recipe<'_> {
         if let Some(kernel) = self.find(paths) {
             return Ok(kernel);
         }
-        let (source, _) = self.sources.of(self.flavour);
-        let tree = source.prepare(self.flavour, self.series(), paths, progress)?;
-        let mut step = progress.step(&format!("kernel {}: build", self.flavour));
-        let mut log = Log::create(paths.log(&format!("kernel-{}", self.flavour)))?;
+        let series = self.series.as_ref();
+        let tree = self
+            .source
+            .prepare(self.arch, self.flavour, series, paths, progress)?;
+        let name = format!("{}-{}", self.arch, self.flavour);
+        let mut step = progress.step(&format!("kernel {name}: build"));
+        let mut log = Log::create(paths.log(&format!("kernel-{name}")))?;
         self.configure(&tree, &mut log)?;
         self.make(&tree, &mut log, step.as_mut())?;
-        let kernel = self.store(&tree, paths)?;
-        prune(paths, self.flavour);
+        let kernel = self.store(&tree, paths, &mut log)?;
+        prune(&paths.kernels(self.arch), self.flavour);
         step.done(&format!(
             "{} sha256 {}",
             kernel.release,
@@ -163,14 +214,15 @@ impl Recipe<'_> {
     fn make(&self, tree: &Tree, log: &mut Log, step: &mut dyn Step) -> anyhow::Result<()> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let mut make = self.make_command(tree);
-        make.arg(format!("-j{jobs}")).arg("linux");
-        step.total(STEPS);
+        let (targets, steps) = self.arch.targets(self.flavour);
+        make.arg(format!("-j{jobs}")).args(targets);
+        step.total(steps);
         let mut done = 0;
         let what = format!("building the {} kernel", self.flavour);
         log.run(&what, &mut make, |line| {
             if let Some(file) = compiled(line) {
                 done += 1;
-                step.position(done.min(STEPS));
+                step.position(done.min(steps));
                 step.detail(file);
             }
         })
@@ -185,7 +237,7 @@ impl Recipe<'_> {
         make.args(["-n", "5", "make", "-C"])
             .arg(&tree.dir)
             .arg(format!("O={}", tree.build.display()))
-            .arg("ARCH=um")
+            .arg(format!("ARCH={}", self.arch))
             .arg(format!("LOCALVERSION={}", local_version(self.flavour)))
             .env("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970")
             .env("KBUILD_BUILD_VERSION", "1")
@@ -194,23 +246,37 @@ impl Recipe<'_> {
         make
     }
 
-    fn store(&self, tree: &Tree, paths: &Paths) -> anyhow::Result<Kernel> {
+    fn store(&self, tree: &Tree, paths: &Paths, log: &mut Log) -> anyhow::Result<Kernel> {
         let place = self.place(paths);
         let scratch = paths.scratch("kernel")?;
         let failed = || format!("cannot copy the kernel from {}", tree.build.display());
-        for (from, to) in [("linux", "linux"), (".config", "config")] {
+        let image = self.arch.image();
+        let mut files = vec![(image, image), (".config", "config")];
+        let (targets, _) = self.arch.targets(self.flavour);
+        let has_bzimage = targets.contains(&BZIMAGE);
+        if has_bzimage {
+            files.push(("arch/x86/boot/bzImage", BZIMAGE));
+        }
+        for (from, to) in files {
             fs::copy(tree.build.join(from), scratch.path().join(to)).with_context(failed)?;
+        }
+        if self.arch == Arch::X86_64 {
+            // What boots are segments and notes; the kernel has the symbols for its own messages.
+            let mut strip = command("strip");
+            strip.arg(scratch.path().join(image));
+            log.run("stripping the kernel", &mut strip, |_| {})?;
         }
         let release = fs::read_to_string(tree.build.join("include/config/kernel.release"))
             .with_context(failed)?;
-        let (source, _) = self.sources.of(self.flavour);
-        let patches = self.series().map_or(&[][..], Series::patches);
+        let patches = self.patches();
         let kernel = Kernel {
+            arch: self.arch,
             flavour: self.flavour,
-            path: place.join("linux"),
+            path: place.join(image),
+            bzimage: has_bzimage.then(|| place.join(BZIMAGE)),
             release: release.trim().to_owned(),
-            sha256: sha256_of(&scratch.path().join("linux")).with_context(failed)?,
-            source: source.describe(),
+            sha256: sha256_of(&scratch.path().join(image)).with_context(failed)?,
+            source: self.source.describe(),
             patches: patches.iter().map(|patch| patch.name.clone()).collect(),
         };
         write_json(&scratch.path().join("kernel.json"), &kernel)?;
@@ -219,11 +285,12 @@ impl Recipe<'_> {
     }
 }
 
-/// Tells the two apart in `uname -r`.
+/// Tells them apart in `uname -r`.
 fn local_version(flavour: Flavour) -> &'static str {
     match flavour {
         Flavour::Vanilla => "-vanilla",
         Flavour::Patched => "-hipri",
+        Flavour::Interpreted => "-interpreted",
     }
 }
 
@@ -244,8 +311,8 @@ fn toolchain() -> anyhow::Result<String> {
 }
 
 /// Removes the oldest kernels of a flavour.
-fn prune(paths: &Paths, flavour: Flavour) {
-    let Ok(entries) = fs::read_dir(paths.kernels()) else {
+fn prune(kernels: &Path, flavour: Flavour) {
+    let Ok(entries) = fs::read_dir(kernels) else {
         return;
     };
     let prefix = format!("{flavour}-");

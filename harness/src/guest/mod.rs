@@ -5,7 +5,7 @@
 //! ([`cache`]), complete or not at all, so that a second run finds it and builds nothing:
 //!
 //! ```text
-//! packages ──> source ──> series ──> kernel (vanilla, patched) ──┐
+//! packages ──> source ──> series ──> kernels (those asked for) ──┐
 //!          ├─> engine (fio's own source, our C file) ────────────┼─> Guest
 //!          └─> agent (cargo) ──> image (tools and libraries) ────┘
 //! ```
@@ -14,43 +14,111 @@ mod agent;
 mod apt;
 mod cache;
 mod config;
+mod cpio;
 mod edit;
 mod engine;
 mod image;
+mod initramfs;
 mod kernel;
 mod lock;
+mod modules;
 mod packages;
 mod paths;
 mod process;
 mod series;
+mod smoke;
 mod source;
 mod status;
 mod tree;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Failure;
 use crate::progress::Progress;
 
 pub use edit::{checkout, export};
 pub use engine::GUEST_PATH as FIO_ENGINE;
+pub use initramfs::{OverlayFile, RUN_DIR, join, overlay};
+pub use modules::modules_overlay;
 pub use packages::missing as missing_packages;
 pub use paths::Paths;
+pub use smoke::{SMOKE_DISK_SIZE, SMOKE_MARKER, SMOKE_ROOT, SMOKE_WORDS, smoke_disk};
 pub use status::{Artifact, State, clean, status};
 
-/// Which of the two kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a kernel is built for, and so what can boot it.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
+pub enum Arch {
+    /// User-Mode Linux: the kernel is a program of the host.
+    #[default]
+    #[serde(rename = "um")]
+    #[value(name = "um")]
+    Um,
+    /// A machine, real or virtual.
+    #[serde(rename = "x86_64")]
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+impl Arch {
+    /// As the kernel's `ARCH=` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Um => "um",
+            Self::X86_64 => "x86_64",
+        }
+    }
+}
+
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which kernel.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Flavour {
     /// As the source has it: the seed's "mainline".
     Vanilla,
     /// With the polled-AIO series.
     Patched,
+    /// For tests only, x86-64 only: with the series, and able to boot where KVM interprets
+    /// supervisor code.
+    Interpreted,
 }
 
 impl Flavour {
-    /// Both, in the order in which they are built.
+    /// Those that users choose from, in the order in which they are built.
     pub const ALL: [Self; 2] = [Self::Vanilla, Self::Patched];
 
     /// The lower-case name.
@@ -58,6 +126,7 @@ impl Flavour {
         match self {
             Self::Vanilla => "vanilla",
             Self::Patched => "patched",
+            Self::Interpreted => "interpreted",
         }
     }
 }
@@ -71,13 +140,17 @@ impl std::fmt::Display for Flavour {
 /// A kernel that is ready to boot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kernel {
-    /// Which of the two.
+    /// What boots it.
+    pub arch: Arch,
+    /// Which one.
     pub flavour: Flavour,
-    /// The executable: for User-Mode Linux the kernel is a program.
+    /// User-Mode Linux: the executable. x86-64: `vmlinux`, an ELF file with a PVH note.
     pub path: PathBuf,
+    /// x86-64: the same kernel as a `bzImage`, where one was made.
+    pub bzimage: Option<PathBuf>,
     /// `uname -r`.
     pub release: String,
-    /// SHA-256 of the executable.
+    /// SHA-256 of the file at `path`.
     pub sha256: String,
     /// Where the source came from and its SHA-256.
     pub source: String,
@@ -88,23 +161,29 @@ pub struct Kernel {
 /// All that a run needs.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    /// The kernel without the series.
-    pub vanilla: Kernel,
-    /// The kernel with the series.
-    pub patched: Kernel,
+    /// What the kernels are built for.
+    pub arch: Arch,
+    /// Those that were asked for, in that order.
+    pub kernels: Vec<Kernel>,
     /// Root directory of the image, to be mounted read-only; its init is `/init`.
     pub root: PathBuf,
+    /// x86-64: the same image as a cpio archive, to be loaded with the kernel. [`overlay`] makes
+    /// what goes behind it.
+    pub initramfs: Option<PathBuf>,
     /// Version of the fio in the image.
     pub fio_version: String,
 }
 
 impl Guest {
-    /// One of the two kernels.
-    pub fn kernel(&self, flavour: Flavour) -> &Kernel {
-        match flavour {
-            Flavour::Vanilla => &self.vanilla,
-            Flavour::Patched => &self.patched,
-        }
+    /// One of the kernels.
+    ///
+    /// # Errors
+    /// When it was not asked for.
+    pub fn kernel(&self, flavour: Flavour) -> anyhow::Result<&Kernel> {
+        self.kernels
+            .iter()
+            .find(|kernel| kernel.flavour == flavour)
+            .with_context(|| format!("the {flavour} kernel was not asked for"))
     }
 }
 
@@ -113,13 +192,45 @@ impl Guest {
 pub struct BuildOptions {
     /// A kernel tree or tarball in place of the distribution's `linux-source` package.
     pub kernel_source: Option<PathBuf>,
+    /// What the kernels are built for.
+    pub arch: Arch,
+    /// The kernels to build; none means [`Flavour::ALL`].
+    pub flavours: Vec<Flavour>,
+    /// No kernel at all: the user brings one.
+    pub image_only: bool,
+}
+
+impl BuildOptions {
+    /// The kernels to build, each once, in the order in which they are built.
+    fn flavours(&self) -> Vec<Flavour> {
+        if self.image_only {
+            return Vec::new();
+        }
+        let mut flavours = self.flavours.clone();
+        if flavours.is_empty() {
+            flavours.extend(Flavour::ALL);
+        }
+        flavours.sort();
+        flavours.dedup();
+        flavours
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        if self.arch == Arch::Um && self.flavours.contains(&Flavour::Interpreted) {
+            return Err(Failure::usage(
+                "the interpreted kernel is for KVM: it needs --arch x86_64",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Makes whatever is missing and returns the guest.
 ///
 /// # Errors
-/// [`crate::exit::Failure`]: exit 2 for a source that is none, 3 for everything else.
+/// [`Failure`]: exit 2 for a source that is none, 3 for everything else.
 pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<Guest> {
+    options.check()?;
     let paths = Paths::discover()?;
     packages::ensure(&paths, progress)?;
     let mut hashes = cache::Hashes::load(&paths);
@@ -130,13 +241,18 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
     let root = image::build(&paths, &agent, &engine, &mut hashes, progress)?;
+    let initramfs = match options.arch {
+        Arch::Um => None,
+        Arch::X86_64 => Some(initramfs::build(&root, &paths, progress)?),
+    };
     hashes.save()?;
     // What takes longest comes last: most mistakes show before.
-    let [vanilla, patched] = kernel::build_all(&paths, &sources, progress)?;
+    let kernels = kernel::build(&paths, &sources, options, progress)?;
     Ok(Guest {
-        vanilla,
-        patched,
+        arch: options.arch,
+        kernels,
         root,
+        initramfs,
         fio_version: engine.fio_version,
     })
 }

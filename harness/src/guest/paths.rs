@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::Arch;
 use crate::repository::Repository;
 
 /// Directories of the repository and of the cache.
@@ -47,6 +48,11 @@ impl Paths {
         self.root.join("guest-kernel/patches/linux-6.12")
     }
 
+    /// Patches that only [`super::Flavour::Interpreted`] gets, behind the series.
+    pub(super) fn test_patches(&self) -> PathBuf {
+        self.root.join("guest-kernel/test/linux-6.12")
+    }
+
     pub(super) fn configs(&self) -> PathBuf {
         self.root.join("guest-kernel/configs")
     }
@@ -61,12 +67,16 @@ impl Paths {
         self.cache.join("build")
     }
 
-    pub(super) fn kernels(&self) -> PathBuf {
-        self.cache.join("kernels")
+    pub(super) fn kernels(&self, arch: Arch) -> PathBuf {
+        self.cache.join("kernels").join(arch.name())
     }
 
     pub(super) fn images(&self) -> PathBuf {
         self.cache.join("images")
+    }
+
+    pub(super) fn disks(&self) -> PathBuf {
+        self.cache.join("disks")
     }
 
     pub(super) fn engines(&self) -> PathBuf {

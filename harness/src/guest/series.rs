@@ -56,6 +56,12 @@ impl Series {
             .map(Self)
     }
 
+    /// These patches, then those of another series.
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// The patches.
     pub fn patches(&self) -> &[Patch] {
         &self.0

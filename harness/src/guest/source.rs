@@ -10,7 +10,7 @@ use super::cache::{Hashes, Key, publish};
 use super::paths::Paths;
 use super::process::{Log, command};
 use super::series::Series;
-use super::{BuildOptions, Flavour, tree};
+use super::{Arch, BuildOptions, Flavour, tree};
 use crate::exit::Failure;
 use crate::progress::Progress;
 
@@ -79,8 +79,8 @@ impl Sources {
     pub fn of(&self, flavour: Flavour) -> (&Source, bool) {
         match (flavour, &self.patched) {
             (Flavour::Vanilla, _) => (&self.vanilla, false),
-            (Flavour::Patched, Some(source)) => (source, false),
-            (Flavour::Patched, None) => (&self.vanilla, true),
+            (Flavour::Patched | Flavour::Interpreted, Some(source)) => (source, false),
+            (Flavour::Patched | Flavour::Interpreted, None) => (&self.vanilla, true),
         }
     }
 }
@@ -127,11 +127,13 @@ impl Source {
     /// Exit 3 if it cannot be unpacked or a patch does not apply.
     pub fn prepare(
         &self,
+        arch: Arch,
         flavour: Flavour,
         series: Option<&Series>,
         paths: &Paths,
         progress: &dyn Progress,
     ) -> anyhow::Result<Tree> {
+        let build_dir = tree::build_dir(arch);
         let own = paths.sources().join(self.id());
         let base = match self.kind {
             Kind::Tree => self.path.clone(),
@@ -140,8 +142,11 @@ impl Source {
         check_tree(&base)?;
         let Some(series) = series else {
             let build = match self.kind {
-                Kind::Tarball => base.join(tree::BUILD),
-                Kind::Tree => paths.builds().join(self.id()).join(flavour.name()),
+                Kind::Tarball => base.join(build_dir),
+                Kind::Tree => paths
+                    .builds()
+                    .join(self.id())
+                    .join(format!("{arch}-{flavour}")),
             };
             return Ok(Tree { dir: base, build });
         };
@@ -150,9 +155,11 @@ impl Source {
         let scratch = paths.scratch("series")?;
         series.apply(&base, &dir, scratch.path())?;
         step.done(&format!("{} patches", series.patches().len()));
-        let build = dir.join(tree::BUILD);
-        if !build.exists() && base.join(tree::BUILD).exists() {
-            take_over_objects(&base.join(tree::BUILD), &build, paths)?;
+        let build = dir.join(&build_dir);
+        let others = base.join(&build_dir);
+        // The interpreted kernel is configured in another way: no object would fit.
+        if flavour == Flavour::Patched && !build.exists() && others.exists() {
+            take_over_objects(&others, &build, paths)?;
         }
         Ok(Tree { dir, build })
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::cache::Hashes;
 use super::paths::Paths;
 use super::source::Sources;
-use super::{BuildOptions, Flavour, agent, engine, image, kernel, lock, packages};
+use super::{Arch, BuildOptions, agent, engine, image, initramfs, kernel, lock, packages};
 use crate::progress::Progress;
 
 /// Something that `guest build` makes or needs.
@@ -60,6 +60,7 @@ impl Artifact {
 /// # Errors
 /// When the source cannot be read; missing packages are no error.
 pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<Vec<Artifact>> {
+    options.check()?;
     let paths = Paths::discover()?;
     let missing = packages::missing(&paths)?;
     let found = missing.is_empty().then(|| ("all installed".into(), None));
@@ -70,10 +71,11 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     }
     let mut hashes = Hashes::load(&paths);
     let sources = Sources::choose(options, &mut hashes, progress)?;
-    for flavour in Flavour::ALL {
-        let found = kernel::find(&paths, &sources, flavour)?;
+    for flavour in options.flavours() {
+        let found = kernel::find(&paths, &sources, options.arch, flavour)?;
         let found = found.map(|kernel| (kernel.release, Some(kernel.path)));
-        artifacts.push(Artifact::new(format!("kernel {flavour}"), found));
+        let name = format!("kernel {} {flavour}", options.arch);
+        artifacts.push(Artifact::new(name, found));
     }
     let engine = engine::find_built(&paths, &mut hashes)?;
     let agent = agent::find(&paths, &mut hashes)?;
@@ -86,6 +88,11 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     artifacts.push(Artifact::new("fio engine", engine));
     let agent = agent.map(|agent| (format!("sha256 {}", &agent.sha256[..16]), Some(agent.path)));
     artifacts.push(Artifact::new("agent", agent));
+    if options.arch == Arch::X86_64 {
+        let initramfs = root.as_deref().and_then(initramfs::find);
+        let found = initramfs.map(|path| (String::new(), Some(path)));
+        artifacts.push(Artifact::new("initramfs", found));
+    }
     artifacts.push(Artifact::new(
         "image",
         root.map(|root| (String::new(), Some(root))),

@@ -2,19 +2,32 @@
 //! Copies of a source tree that cost little: hard links where nothing differs.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use super::Arch;
 use super::cache::{Key, mtime_ns};
+
+/// Begins the name of each build directory inside a source tree of ours.
+const BUILD: &str = "build-";
 
 /// Name of the build directory inside a source tree of ours. As a child of the tree it makes the
 /// kernel's build use relative paths, so that objects can be taken over into another tree.
-pub const BUILD: &str = "build-um";
+pub fn build_dir(arch: Arch) -> String {
+    format!("{BUILD}{arch}")
+}
 
-/// Left alone wherever it stands at the top of a tree.
-const OWN: [&str; 2] = [".git", BUILD];
+/// What is left alone where it stands at the top of a tree.
+fn is_own(name: &OsStr) -> bool {
+    name == ".git"
+        || [Arch::Um, Arch::X86_64]
+            .map(build_dir)
+            .iter()
+            .any(|own| name == own.as_str())
+}
 
 /// Makes `copy` the same as `base`, but for the files in `except` (paths below the top).
 ///
@@ -102,14 +115,11 @@ fn is_same(from: &Path, to: &Path, there: &fs::Metadata) -> io::Result<bool> {
     Ok(here.len() == there.len() && fs::read(from)? == fs::read(to)?)
 }
 
-/// What is in a directory, but for [`OWN`] at the top.
+/// What is in a directory, but for what [`is_own`] at the top.
 fn entries(dir: &Path, below: &Path) -> io::Result<Vec<DirEntry>> {
     let at_top = below.as_os_str().is_empty();
     fs::read_dir(dir)?
-        .filter(|entry| {
-            let own = |entry: &DirEntry| OWN.iter().any(|own| entry.file_name() == *own);
-            !(at_top && entry.as_ref().is_ok_and(own))
-        })
+        .filter(|entry| !(at_top && entry.as_ref().is_ok_and(|entry| is_own(&entry.file_name()))))
         .collect()
 }
 

@@ -3,7 +3,11 @@
 
 use serde::Serialize;
 
+use super::contract::Machine;
 use super::host::Host;
+use super::kvm::{self, Kvm};
+use super::qemu::Qemu;
+use super::uml::Uml;
 use crate::exit::Failure;
 
 /// What the user asks for.
@@ -13,11 +17,11 @@ pub enum AccelChoice {
     /// The fastest one that works here.
     #[default]
     Auto,
-    /// Our own virtual machine monitor on KVM (not built yet).
+    /// Our own virtual machine monitor on KVM: the fastest, where KVM executes the guest's kernel.
     Kvm,
     /// User-Mode Linux: the guest kernel as a process; needs nothing of the host.
     Uml,
-    /// The distribution's QEMU (not built yet).
+    /// The distribution's QEMU with its own nvme: several processors on any host.
     Qemu,
 }
 
@@ -25,15 +29,30 @@ pub enum AccelChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Accel {
+    /// Our own virtual machine monitor.
+    Kvm,
     /// User-Mode Linux.
     Uml,
+    /// QEMU.
+    Qemu,
 }
 
 impl Accel {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Kvm => "kvm",
             Self::Uml => "uml",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    /// What executes the guest.
+    pub fn machine(self) -> &'static dyn Machine {
+        match self {
+            Self::Kvm => &Kvm,
+            Self::Uml => &Uml,
+            Self::Qemu => &Qemu,
         }
     }
 }
@@ -50,27 +69,21 @@ pub struct Decision {
 /// Decides how the guest runs on this host.
 ///
 /// # Errors
-/// Exit 2, for what is not built yet.
+/// Exit 3, when KVM is asked for and cannot run a guest here.
 pub fn decide(choice: AccelChoice, host: &Host) -> Result<Decision, Failure> {
-    let reason = match choice {
-        AccelChoice::Uml => "asked for".to_owned(),
-        AccelChoice::Auto if host.kvm_device => {
-            "/dev/kvm is there, but the KVM front end is not built yet".to_owned()
+    let found = &host.kvm;
+    let (accel, reason) = match choice {
+        AccelChoice::Uml => (Accel::Uml, "asked for".to_owned()),
+        AccelChoice::Qemu => (Accel::Qemu, "asked for".to_owned()),
+        AccelChoice::Kvm => {
+            kvm::require(found)?;
+            (Accel::Kvm, "asked for".to_owned())
         }
-        AccelChoice::Auto => "this host has no usable /dev/kvm".to_owned(),
-        AccelChoice::Kvm | AccelChoice::Qemu => {
-            let name = if choice == AccelChoice::Kvm {
-                "kvm"
-            } else {
-                "qemu"
-            };
-            return Err(Failure::usage(format!(
-                "--accel {name} is not built yet: use --accel uml, which needs nothing of the host"
-            )));
-        }
+        AccelChoice::Auto if found.native => (
+            Accel::Kvm,
+            "KVM executes the guest's kernel natively".to_owned(),
+        ),
+        AccelChoice::Auto => (Accel::Uml, kvm::shortcoming(found)),
     };
-    Ok(Decision {
-        accel: Accel::Uml,
-        reason,
-    })
+    Ok(Decision { accel, reason })
 }

@@ -40,6 +40,29 @@ pub struct DeviceSpec {
     pub seed: u64,
 }
 
+impl DeviceSpec {
+    /// The emulator's words for it.
+    pub fn words(&self) -> [OsString; 6] {
+        [
+            "--profile".into(),
+            self.profile.clone().into(),
+            "--device".into(),
+            self.device.clone().into(),
+            "--seed".into(),
+            self.seed.to_string().into(),
+        ]
+    }
+}
+
+/// Whether a device's process has the user's terminal, for its guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terminal {
+    /// It has not.
+    No,
+    /// It has.
+    Yes,
+}
+
 /// A device that listens. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Device {
@@ -71,44 +94,46 @@ pub fn serve(args: &DeviceArgs) -> ExitCode {
 }
 
 impl Device {
-    /// Starts a device that listens on `socket`; its log goes to `log`.
+    /// Starts the emulator's command line with `words`, in which `{ready}` stands for the descriptor
+    /// that it writes to once it is ready, and waits for that. `core` pins it; its log goes to `log`,
+    /// what it prints too unless it has the terminal.
     ///
     /// # Errors
     /// Exit 2 when the emulator refuses its configuration, exit 3 when it cannot start.
     pub fn start(
-        spec: &DeviceSpec,
+        words: impl IntoIterator<Item = OsString>,
         core: Option<usize>,
+        terminal: Terminal,
         scratch: &Path,
-        socket: &Path,
         log: &Path,
     ) -> anyhow::Result<Self> {
         let ready = scratch.join("ready");
         let mut signal = Channel::create(&ready)?;
         let file = File::create(log).with_context(|| format!("making {}", log.display()))?;
         let errors = file.try_clone().context("sharing the device's log")?;
-        let child = Starter::new(OnParentDeath::Terminate)
+        let mut command = Starter::new(OnParentDeath::Terminate)
             .cpu(core)
             .open("ready", &ready)
-            .command("/proc/self/exe")
+            .command("/proc/self/exe");
+        command
             .arg(SUBCOMMAND)
             .arg("--scratch")
             .arg(scratch)
-            .args(["--", "serve", "vhost-user", "--ready-fd", "{ready}"])
-            .arg("--socket")
-            .arg(socket)
-            .arg("--profile")
-            .arg(&spec.profile)
-            .arg("--device")
-            .arg(&spec.device)
-            .args(["--seed", &spec.seed.to_string()])
+            .arg("--")
+            .args(words)
             .args(core.map(|core| format!("--cpu={core}")))
-            // Ctrl-C is for hipri alone, which ends its children in order.
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(errors)
-            .spawn()
-            .context("starting the emulated device")?;
+            .stderr(errors);
+        match terminal {
+            Terminal::No => {
+                // Ctrl-C is for hipri alone, which ends its children in order. Who has the terminal
+                // must stay in its foreground group.
+                command.process_group(0).stdin(Stdio::null()).stdout(file);
+            }
+            Terminal::Yes => {
+                command.stdin(Stdio::inherit()).stdout(Stdio::inherit());
+            }
+        }
+        let child = command.spawn().context("starting the emulated device")?;
         let mut device = Self {
             child,
             log: log.to_owned(),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use emulator::frontend::kvm::KvmProbe;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use serde::Serialize;
 
@@ -26,8 +27,8 @@ pub struct Host {
     pub shmem_huge_pages: String,
     /// How the frequency of core 0 is governed, where the host tells.
     pub governor: Option<String>,
-    /// `/dev/kvm` exists and opens.
-    pub kvm_device: bool,
+    /// What KVM is here, found out by trying.
+    pub kvm: KvmProbe,
     /// Where the guest's memory would be.
     pub tmpfs: Option<PathBuf>,
     /// Bytes free there.
@@ -50,11 +51,7 @@ impl Host {
             transparent_huge_pages: chosen("kernel/mm/transparent_hugepage/enabled"),
             shmem_huge_pages: chosen("kernel/mm/transparent_hugepage/shmem_enabled"),
             governor: sys("devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            kvm_device: fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open("/dev/kvm")
-                .is_ok(),
+            kvm: emulator::frontend::kvm::probe(),
             tmpfs,
             tmpfs_free: tmpfs_free.unwrap_or(0),
         }
@@ -68,6 +65,9 @@ pub struct Placement {
     pub guest: Option<usize>,
     /// The device's core; `None` leaves it to the scheduler.
     pub device: Option<usize>,
+    /// Nothing is pinned because there is no need to, not for want of cores.
+    #[serde(skip)]
+    free: bool,
 }
 
 impl Placement {
@@ -89,15 +89,24 @@ impl Placement {
             Some(&device) => Self {
                 guest: Some(*guest),
                 device: Some(device),
+                free: false,
             },
             None => Self::NONE,
         }
     }
 
-    /// Nothing is pinned.
+    /// Nothing is pinned: there is one core.
     pub const NONE: Self = Self {
         guest: None,
         device: None,
+        free: false,
+    };
+
+    /// The host's scheduler decides.
+    pub const FREE: Self = Self {
+        guest: None,
+        device: None,
+        free: true,
     };
 
     /// One line for the report.
@@ -106,6 +115,7 @@ impl Placement {
             (Some(guest), Some(device)) => {
                 format!("guest on core {guest}, device on core {device}")
             }
+            _ if self.free => "nothing is pinned".into(),
             _ => "guest and device share one core: the device's poller yields, and every figure below includes that".into(),
         }
     }

@@ -1,34 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Chooses and starts a guest, listens to it, and tells how it ended.
 //!
-//! A run is two children of `hipri`, the emulated device and the guest, and a scratch directory
-//! that holds what they share. None of them outlives `hipri`, whatever kills it.
+//! What executes a guest is a [`Machine`]. A run is the machine's processes, children of `hipri`,
+//! and a scratch directory that holds what they share. None of them outlives `hipri`, whatever
+//! kills it.
 
 pub mod accel;
 mod channel;
+mod contract;
 pub mod device;
+mod follower;
 pub mod host;
+mod initrd;
+mod interpreted;
+mod kernel_file;
+mod kvm;
 pub mod outcome;
 mod patience;
+mod pc;
 mod process;
+mod qemu;
 mod run;
 mod scratch;
 pub mod start;
+mod terminal;
 pub mod transcript;
-pub mod uml;
+mod uml;
 
 use std::path::Path;
 use std::time::Duration;
 
 use hipri_agent::CommandList;
 
+pub use accel::Accel;
+pub use contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE};
 pub use device::DeviceSpec;
 pub use host::{Host, Placement};
 pub use outcome::Outcome;
 pub use run::{RunReport, job_exit, require_completed, run};
 pub use transcript::{JobRecord, Transcript};
 
-/// What the guest's `tty0` is.
+/// The guest's terminal for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Console {
     /// Nothing.
@@ -40,12 +52,18 @@ pub enum Console {
 /// One boot of a guest.
 #[derive(Clone, Debug)]
 pub struct Spec<'a> {
+    /// What executes it.
+    pub accel: Accel,
     /// The kernel to start.
     pub kernel: &'a Path,
     /// The image: a directory, never written to.
     pub root: &'a Path,
+    /// The same image as an archive, for machines that load it with the kernel.
+    pub initramfs: Option<&'a Path>,
     /// The guest's memory, in MiB.
     pub memory_mib: u64,
+    /// The guest's processors, 1 or more.
+    pub cpus: u32,
     /// More words for the kernel's command line.
     pub kernel_args: Vec<String>,
     /// What the agent does.
@@ -54,7 +72,7 @@ pub struct Spec<'a> {
     pub device: DeviceSpec,
     /// Cores.
     pub placement: Placement,
-    /// What `tty0` is.
+    /// The guest's terminal.
     pub console: Console,
     /// The whole run may take this long.
     pub time_limit: Option<Duration>,

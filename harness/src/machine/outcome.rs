@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::contract::End;
 use crate::exit::ExitReason;
 
 /// How a run ended. A command that exits with another code than 0 is still [`Outcome::Completed`]:
@@ -15,14 +16,18 @@ pub enum Outcome {
     BootFailed(String),
     /// The kernel panicked after the agent's first word; its message.
     Panic(String),
+    /// The guest's processor gave up after the agent's first word, without a panic before it.
+    TripleFault,
     /// The guest runs but says nothing any more.
     Hang(String),
     /// A command, or the whole run, took longer than it may.
     Timeout(String),
     /// The agent could not do its work.
     AgentFailed(String),
-    /// The guest's process ended without a panic or a word: somebody killed it.
+    /// The guest ended without a panic or a word: somebody killed it, or it switched itself off.
     GuestDied(String),
+    /// What executes the guest failed.
+    MachineFailed(String),
     /// The emulated device ended before the guest.
     DeviceDied(String),
 }
@@ -33,12 +38,13 @@ impl Outcome {
         match self {
             Self::Completed => None,
             Self::BootFailed(_) => Some(ExitReason::BootFailed),
-            Self::Panic(_) => Some(ExitReason::GuestPanic),
+            Self::Panic(_) | Self::TripleFault => Some(ExitReason::GuestPanic),
             Self::Hang(_) => Some(ExitReason::GuestHang),
             Self::Timeout(_) => Some(ExitReason::Timeout),
-            Self::AgentFailed(_) | Self::GuestDied(_) | Self::DeviceDied(_) => {
-                Some(ExitReason::Infrastructure)
-            }
+            Self::AgentFailed(_)
+            | Self::GuestDied(_)
+            | Self::MachineFailed(_)
+            | Self::DeviceDied(_) => Some(ExitReason::Infrastructure),
         }
     }
 
@@ -48,10 +54,12 @@ impl Outcome {
             Self::Completed => "completed",
             Self::BootFailed(_) => "boot-failed",
             Self::Panic(_) => "panic",
+            Self::TripleFault => "triple-fault",
             Self::Hang(_) => "hang",
             Self::Timeout(_) => "timeout",
             Self::AgentFailed(_) => "agent-failed",
             Self::GuestDied(_) => "guest-died",
+            Self::MachineFailed(_) => "machine-failed",
             Self::DeviceDied(_) => "device-died",
         }
     }
@@ -63,17 +71,19 @@ impl fmt::Display for Outcome {
             Self::Completed => f.write_str("the guest ran to its end"),
             Self::BootFailed(why) => write!(f, "the guest did not boot: {why}"),
             Self::Panic(message) => write!(f, "the guest's kernel panicked: {message}"),
+            Self::TripleFault => f.write_str("the guest's processor gave up with a triple fault"),
             Self::Hang(what) => write!(f, "the guest hangs: {what}"),
             Self::Timeout(what) => write!(f, "time ran out: {what}"),
             Self::AgentFailed(message) => write!(f, "the guest's agent failed: {message}"),
             Self::GuestDied(how) => write!(f, "the guest died: {how}"),
+            Self::MachineFailed(how) => write!(f, "the machine failed: {how}"),
             Self::DeviceDied(how) => write!(f, "the emulated device died: {how}"),
         }
     }
 }
 
-/// What was seen of a guest whose process has ended by itself.
-#[derive(Clone, Copy, Debug, Default)]
+/// What was seen of a machine that has ended by itself.
+#[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     /// The agent has said its first word.
     pub agent_spoke: bool,
@@ -83,25 +93,27 @@ pub struct Evidence<'a> {
     pub agent_error: Option<&'a str>,
     /// The kernel's console.
     pub console: &'a str,
-    /// How the process ended, in words.
-    pub exit: &'a str,
+    /// How the machine ended.
+    pub end: &'a End,
 }
 
 /// Tells how a guest ended that was not stopped by us.
 pub fn classify(seen: Evidence<'_>) -> Outcome {
-    let panic = panic_message(seen.console);
-    if seen.agent_done {
-        return Outcome::Completed;
-    }
-    match (panic, seen.agent_spoke) {
+    let how = match seen.end {
+        End::Device(how) => return Outcome::DeviceDied(how.clone()),
+        _ if seen.agent_done => return Outcome::Completed,
+        End::Machine(how) => return Outcome::MachineFailed(how.clone()),
+        End::Guest(how) => how,
+        End::TripleFault => "triple fault",
+    };
+    match (panic_message(seen.console), seen.agent_spoke) {
         (Some(message), true) => Outcome::Panic(message),
         (Some(message), false) => Outcome::BootFailed(format!("kernel panic: {message}")),
-        (None, false) => {
-            Outcome::BootFailed(format!("{} before the agent's first word", seen.exit))
-        }
+        (None, false) => Outcome::BootFailed(format!("{how} before the agent's first word")),
+        (None, true) if *seen.end == End::TripleFault => Outcome::TripleFault,
         (None, true) => match seen.agent_error {
             Some(error) => Outcome::AgentFailed(error.to_owned()),
-            None => Outcome::GuestDied(seen.exit.to_owned()),
+            None => Outcome::GuestDied(how.to_owned()),
         },
     }
 }
@@ -139,13 +151,25 @@ mod tests {
 [    0.180000] CPU: 0 UID: 0 PID: 1 Comm: init Not tainted 6.12
 ";
 
+    fn seen<'a>(spoke: bool, console: &'a str, end: &'a End) -> Evidence<'a> {
+        Evidence {
+            agent_spoke: spoke,
+            agent_done: false,
+            agent_error: None,
+            console,
+            end,
+        }
+    }
+
+    fn guest(how: &str) -> End {
+        End::Guest(how.into())
+    }
+
     #[test]
     fn classify_done_is_completed_whatever_the_console_says() {
         let outcome = classify(Evidence {
-            agent_spoke: true,
             agent_done: true,
-            console: PANIC,
-            ..Evidence::default()
+            ..seen(true, PANIC, &guest("exit code 0"))
         });
         assert_eq!(outcome, Outcome::Completed);
         assert_eq!(outcome.exit_reason(), None);
@@ -153,12 +177,7 @@ mod tests {
 
     #[test]
     fn classify_panic_after_first_word_is_panic() {
-        let outcome = classify(Evidence {
-            agent_spoke: true,
-            console: PANIC,
-            exit: "signal 6",
-            ..Evidence::default()
-        });
+        let outcome = classify(seen(true, PANIC, &guest("signal 6")));
         assert_eq!(
             outcome,
             Outcome::Panic("Attempted to kill init! exitcode=0x00000100".into())
@@ -167,13 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn classify_panic_that_ends_in_a_triple_fault_is_panic() {
+        let outcome = classify(seen(true, PANIC, &End::TripleFault));
+        assert_eq!(outcome.name(), "panic");
+    }
+
+    #[test]
     fn classify_panic_before_first_word_is_boot_failure() {
         let console = "Kernel panic - not syncing: VFS: Unable to mount root fs";
-        let outcome = classify(Evidence {
-            console,
-            exit: "signal 6",
-            ..Evidence::default()
-        });
+        let outcome = classify(seen(false, console, &guest("signal 6")));
         assert_eq!(
             outcome,
             Outcome::BootFailed("kernel panic: VFS: Unable to mount root fs".into())
@@ -182,10 +203,7 @@ mod tests {
 
     #[test]
     fn classify_silent_end_before_first_word_is_boot_failure() {
-        let outcome = classify(Evidence {
-            exit: "exit code 1",
-            ..Evidence::default()
-        });
+        let outcome = classify(seen(false, "", &guest("exit code 1")));
         assert_eq!(
             outcome,
             Outcome::BootFailed("exit code 1 before the agent's first word".into())
@@ -193,12 +211,28 @@ mod tests {
     }
 
     #[test]
+    fn classify_triple_fault_is_told_apart_from_a_kill() {
+        let early = classify(seen(false, "", &End::TripleFault));
+        assert_eq!(early.exit_reason(), Some(ExitReason::BootFailed));
+        assert!(early.to_string().contains("triple fault"), "{early}");
+        let late = classify(seen(true, "", &End::TripleFault));
+        assert_eq!(late, Outcome::TripleFault);
+        assert_eq!(late.exit_reason(), Some(ExitReason::GuestPanic));
+    }
+
+    #[test]
+    fn classify_failure_of_the_machine_is_never_the_guests_fault() {
+        let end = End::Machine("no memory".into());
+        for spoke in [false, true] {
+            let outcome = classify(seen(spoke, "", &end));
+            assert_eq!(outcome, Outcome::MachineFailed("no memory".into()));
+            assert_eq!(outcome.exit_reason(), Some(ExitReason::Infrastructure));
+        }
+    }
+
+    #[test]
     fn classify_kill_after_first_word_is_guest_died() {
-        let outcome = classify(Evidence {
-            agent_spoke: true,
-            exit: "signal 9",
-            ..Evidence::default()
-        });
+        let outcome = classify(seen(true, "", &guest("signal 9")));
         assert_eq!(outcome, Outcome::GuestDied("signal 9".into()));
         assert_eq!(outcome.exit_reason(), Some(ExitReason::Infrastructure));
     }
@@ -206,10 +240,8 @@ mod tests {
     #[test]
     fn classify_agent_error_is_told() {
         let outcome = classify(Evidence {
-            agent_spoke: true,
             agent_error: Some("no such directory"),
-            exit: "exit code 0",
-            ..Evidence::default()
+            ..seen(true, "", &guest("exit code 0"))
         });
         assert_eq!(outcome, Outcome::AgentFailed("no such directory".into()));
     }

@@ -2,26 +2,23 @@
 //! One boot from the device's start to the guest's end.
 
 use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hipri_agent::{COMMAND_LIST_FILE, CommandList, Event, Record};
 
+use super::Spec;
 use super::channel::{Channel, Message};
-use super::device::Device;
+use super::contract::{End, Files, Running};
+use super::follower::Follower;
 use super::outcome::{Evidence, Outcome, classify, tail};
 use super::patience::{self, Patience};
-use super::process::{GuestProcess, describe};
 use super::scratch::Scratch;
+use super::terminal::TerminalState;
 use super::transcript::Transcript;
-use super::{Spec, uml};
 use crate::exit::{ExitReason, Failure};
 use crate::interrupt;
-
-/// A guest boots in well under a second; a busy host may make it a few.
-const BOOT_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often the run looks at its children.
 const TURN: Duration = Duration::from_millis(20);
@@ -40,7 +37,7 @@ pub struct RunReport {
     pub boot_wall: Option<Duration>,
     /// The kernel's log.
     pub console: String,
-    /// The device's log.
+    /// The words of whatever served the device.
     pub device_log: String,
 }
 
@@ -69,31 +66,27 @@ impl RunReport {
 /// When the run could not take place: exit 2, 3 or 130. A guest that fails is no error here.
 pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<RunReport> {
     let _guard = interrupt::Guard::new();
-    let scratch = Scratch::new(spec.memory_mib << 20)?;
-    let files = RunFiles::new(spec, &scratch);
+    let machine = spec.accel.machine();
+    let scratch = Scratch::new(machine.scratch_bytes(spec))?;
+    let files = files(spec, &scratch);
     write_commands(&scratch, &spec.commands)?;
     File::create(&files.console).with_context(|| format!("making {}", files.console.display()))?;
     let channel = Channel::create(&files.channel)?;
-    let device = Device::start(
-        &spec.device,
-        spec.placement.device,
-        scratch.path(),
-        &files.socket,
-        &files.device_log,
-    )?;
     let _terminal = TerminalState::save(spec.console);
-    let command = uml::command(spec, &files.for_guest(&scratch))?;
-    log::debug!("{command:?}");
+    let machine = machine.start(spec, &files)?;
+    let begun = Instant::now();
     let mut watch = Watch {
         spec,
         observe,
         channel,
-        guest: GuestProcess::start(command)?,
-        device,
+        machine,
         transcript: Transcript::default(),
-        begun: Instant::now(),
+        begun,
         boot_wall: None,
-        silence: Some((Instant::now() + BOOT_LIMIT, "no word from the agent".into())),
+        silence: Some((
+            begun + spec.accel.machine().pace().boot,
+            "no word from the agent".into(),
+        )),
         follower: spec.show_console.then(|| Follower::new(&files.console)),
     };
     let ending = watch.until_end()?;
@@ -101,14 +94,12 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
     interrupt::check()?;
     let outcome = watch.close(ending, &files)?;
     let Watch {
-        device,
+        machine,
         transcript,
         boot_wall,
-        guest,
         ..
     } = watch;
-    drop(guest);
-    device.stop()?;
+    machine.stop()?;
     Ok(RunReport {
         outcome,
         transcript,
@@ -118,36 +109,15 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
     })
 }
 
-/// The files of one run.
-struct RunFiles {
-    socket: PathBuf,
-    channel: PathBuf,
-    early: PathBuf,
-    console: PathBuf,
-    device_log: PathBuf,
-}
-
-impl RunFiles {
-    fn new(spec: &Spec<'_>, scratch: &Scratch) -> Self {
-        let logs = spec.logs.unwrap_or(scratch.path());
-        let log = |name: &str| logs.join(format!("{}{name}", spec.log_prefix));
-        Self {
-            socket: scratch.file("device.socket"),
-            channel: scratch.file("channel"),
-            early: scratch.file("early.log"),
-            console: log("console.log"),
-            device_log: log("device.log"),
-        }
-    }
-
-    fn for_guest<'a>(&'a self, scratch: &'a Scratch) -> uml::Files<'a> {
-        uml::Files {
-            scratch: scratch.path(),
-            socket: &self.socket,
-            channel: &self.channel,
-            console: &self.console,
-            early: &self.early,
-        }
+fn files(spec: &Spec<'_>, scratch: &Scratch) -> Files {
+    let logs = spec.logs.unwrap_or(scratch.path());
+    let log = |name: &str| logs.join(format!("{}{name}", spec.log_prefix));
+    Files {
+        scratch: scratch.path().to_owned(),
+        channel: scratch.file("channel"),
+        early: scratch.file("early.log"),
+        console: log("console.log"),
+        device_log: log("device.log"),
     }
 }
 
@@ -158,20 +128,18 @@ fn write_commands(scratch: &Scratch, commands: &CommandList) -> anyhow::Result<(
 
 /// How the watching ended.
 enum Ending {
-    /// The guest's process ended by itself.
-    Exited(String),
+    /// The machine ended by itself.
+    Exited(End),
     /// The run has to be stopped from here.
     Stopped(Outcome),
 }
 
-/// A run under way. Dropping it kills guest and device.
+/// A run under way. Dropping it kills the machine.
 struct Watch<'a, 'b> {
     spec: &'a Spec<'a>,
     observe: &'b mut dyn FnMut(&Record),
     channel: Channel,
-    // Dropped in this order: the guest goes before its device.
-    guest: GuestProcess,
-    device: Device,
+    machine: Box<dyn Running>,
     transcript: Transcript,
     begun: Instant,
     boot_wall: Option<Duration>,
@@ -188,13 +156,10 @@ impl Watch<'_, '_> {
             if let Some(follower) = &mut self.follower {
                 follower.show();
             }
-            if let Some(status) = self.guest.ended()? {
-                // What it wrote last is still in the pipe.
+            if let Some(end) = self.machine.ended()? {
+                // What the guest wrote last is still in the pipe.
                 self.listen(Duration::ZERO)?;
-                return Ok(Ending::Exited(describe(status)));
-            }
-            if let Some(status) = self.device.ended()? {
-                return Ok(Ending::Stopped(Outcome::DeviceDied(describe(status))));
+                return Ok(Ending::Exited(end));
             }
             if let Some(outcome) = self.overdue() {
                 return Ok(Ending::Stopped(outcome));
@@ -244,14 +209,15 @@ impl Watch<'_, '_> {
         Some(if self.transcript.done {
             Outcome::Completed
         } else if self.transcript.hello.is_none() {
-            Outcome::BootFailed(format!("{what} after {} s", BOOT_LIMIT.as_secs()))
+            let limit = self.spec.accel.machine().pace().boot;
+            Outcome::BootFailed(format!("{what} after {} s", limit.as_secs()))
         } else {
             Outcome::Hang(what.clone())
         })
     }
 
     /// Tells how the run ended, with the console in its final state.
-    fn close(&self, ending: Ending, files: &RunFiles) -> anyhow::Result<Outcome> {
+    fn close(&self, ending: Ending, files: &Files) -> anyhow::Result<Outcome> {
         let mut log = read_lossy(&files.console);
         if log.trim().is_empty() {
             // It never had a console: what it said before that is all there is.
@@ -261,36 +227,14 @@ impl Watch<'_, '_> {
         }
         Ok(match ending {
             Ending::Stopped(outcome) => outcome,
-            Ending::Exited(exit) => classify(Evidence {
+            Ending::Exited(end) => classify(Evidence {
                 agent_spoke: self.transcript.hello.is_some(),
                 agent_done: self.transcript.done,
                 agent_error: self.transcript.error.as_deref(),
                 console: &log,
-                exit: &exit,
+                end: &end,
             }),
         })
-    }
-}
-
-/// Shows a growing file on stderr.
-struct Follower {
-    file: Option<File>,
-}
-
-impl Follower {
-    fn new(path: &Path) -> Self {
-        Self {
-            file: File::open(path).ok(),
-        }
-    }
-
-    fn show(&mut self) {
-        let Some(file) = &mut self.file else { return };
-        let mut text = Vec::new();
-        // A log that cannot be followed is still in the result folder.
-        if file.read_to_end(&mut text).is_ok() {
-            eprint!("{}", String::from_utf8_lossy(&text));
-        }
     }
 }
 
@@ -298,41 +242,6 @@ fn read_lossy(path: &Path) -> String {
     std::fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default()
-}
-
-/// The terminal's settings, put back when dropped: User-Mode Linux sets it to raw and its
-/// descriptors to non-blocking, and does not tidy up when it is killed.
-struct TerminalState {
-    saved: Option<(rustix::termios::Termios, rustix::fs::OFlags)>,
-}
-
-impl TerminalState {
-    fn save(console: super::Console) -> Self {
-        let stdin = std::io::stdin();
-        let saved = (console == super::Console::Terminal)
-            .then(|| {
-                let settings = rustix::termios::tcgetattr(&stdin).ok()?;
-                let flags = rustix::fs::fcntl_getfl(&stdin).ok()?;
-                Some((settings, flags))
-            })
-            .flatten();
-        Self { saved }
-    }
-}
-
-impl Drop for TerminalState {
-    fn drop(&mut self) {
-        if let Some((settings, flags)) = &self.saved {
-            let stdin = std::io::stdin();
-            // A terminal that is gone needs no tidying.
-            let _ = rustix::termios::tcsetattr(
-                &stdin,
-                rustix::termios::OptionalActions::Drain,
-                settings,
-            );
-            let _ = rustix::fs::fcntl_setfl(&stdin, *flags);
-        }
-    }
 }
 
 /// The error of a run whose guest did not come to its end.

@@ -10,43 +10,154 @@
 //! | `tty0` | the user's terminal, or nothing |
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
+use emulator::config::DeviceConfig;
+use hipri_agent::MountEntry;
 use hipri_agent::cmdline::{Options, RunSource};
 
+use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE};
+use super::device::{Device, DeviceSpec, Terminal};
+use super::host::Placement;
+use super::kernel_file::{self, KernelFormat};
+use super::process::{GuestProcess, describe};
 use super::start::{OnParentDeath, Starter};
 use super::{Console, Spec};
 use crate::exit::Failure;
+use crate::guest::Arch;
 
 /// The virtio device number by which the guest kernel knows virtio-pcidev; no official one exists.
 /// The kernel's configuration (`CONFIG_UML_PCI_OVER_VIRTIO_DEVICE_ID`) says the same.
 pub const VIRTIO_PCIDEV_ID: u32 = 1234;
 
-/// Where a shared host directory is seen in the guest.
-pub const SHARE: &str = "/mnt/share";
+/// User-Mode Linux with the emulator beside it.
+#[derive(Debug)]
+pub struct Uml;
 
-/// The files of a run that the guest's command line names.
-#[derive(Clone, Copy, Debug)]
-pub struct Files<'a> {
-    /// The run's own directory.
-    pub scratch: &'a Path,
-    /// The emulator's socket.
-    pub socket: &'a Path,
-    /// The FIFO of the agent's channel.
-    pub channel: &'a Path,
-    /// Receives the kernel's console.
-    pub console: &'a Path,
-    /// Receives what the process says before it has a console.
-    pub early: &'a Path,
+impl Machine for Uml {
+    fn arch(&self) -> Arch {
+        Arch::Um
+    }
+
+    fn device(&self) -> DeviceKind {
+        DeviceKind::Hipri
+    }
+
+    fn cpus(&self) -> CpuRange {
+        CpuRange {
+            default: 1,
+            most: 1,
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            // It boots in well under a second; a busy host may make it a few.
+            boot: Duration::from_secs(60),
+            fio_grace: Duration::from_secs(30),
+        }
+    }
+
+    fn placement(&self, cores: &[usize]) -> Placement {
+        Placement::choose(cores)
+    }
+
+    fn share(&self, dir: &Path) -> Result<MountEntry, Failure> {
+        Ok(MountEntry {
+            source: "none".into(),
+            target: SHARE.into(),
+            fstype: "hostfs".into(),
+            options: text(dir)?,
+            read_only: false,
+        })
+    }
+
+    fn check_device(&self, _: &DeviceSpec, _: &DeviceConfig) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn check_kernel(&self, kernel: &Path) -> Result<(), Failure> {
+        match kernel_file::identify(kernel)? {
+            KernelFormat::Program => Ok(()),
+            other => Err(Failure::usage(format!(
+                "{} is {other}: --accel uml boots a kernel that was built with ARCH=um",
+                kernel.display()
+            ))),
+        }
+    }
+
+    fn check_host(&self) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
+    /// The guest's memory is a file there.
+    fn scratch_bytes(&self, spec: &Spec<'_>) -> u64 {
+        spec.memory_mib << 20
+    }
+
+    fn start(&self, spec: &Spec<'_>, files: &Files) -> anyhow::Result<Box<dyn Running>> {
+        let socket = socket(files);
+        let words: [OsString; 6] = [
+            "serve".into(),
+            "vhost-user".into(),
+            "--ready-fd".into(),
+            "{ready}".into(),
+            "--socket".into(),
+            socket.into(),
+        ];
+        let device = Device::start(
+            words.into_iter().chain(spec.device.words()),
+            spec.placement.device,
+            Terminal::No,
+            &files.scratch,
+            &files.device_log,
+        )?;
+        let command = command(spec, files)?;
+        log::debug!("{command:?}");
+        Ok(Box::new(Pair {
+            guest: GuestProcess::start(command)?,
+            device,
+        }))
+    }
+}
+
+/// The guest's process and the device's.
+#[derive(Debug)]
+struct Pair {
+    // Dropped in this order: the guest goes before its device.
+    guest: GuestProcess,
+    device: Device,
+}
+
+impl Running for Pair {
+    fn ended(&mut self) -> anyhow::Result<Option<End>> {
+        if let Some(status) = self.guest.ended()? {
+            return Ok(Some(End::Guest(describe(status))));
+        }
+        let device = self.device.ended()?;
+        Ok(device.map(|status| End::Device(describe(status))))
+    }
+
+    fn stop(self: Box<Self>) -> anyhow::Result<()> {
+        let Self { guest, device } = *self;
+        drop(guest);
+        device.stop()
+    }
+}
+
+/// The emulator's socket.
+fn socket(files: &Files) -> PathBuf {
+    files.scratch.join("device.socket")
 }
 
 /// The guest kernel's command line, `{channel}` and `{console}` standing for descriptors.
 ///
 /// # Errors
 /// Exit 2, when a word cannot be quoted.
-pub fn kernel_words(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Vec<OsString>> {
+fn kernel_words(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Vec<OsString>> {
     let mut words: Vec<OsString> = Vec::new();
     words.push(format!("mem={}M", spec.memory_mib).into());
     words.extend([
@@ -54,8 +165,8 @@ pub fn kernel_words(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Vec<Os
         with_path("rootflags=", spec.root),
     ]);
     words.extend(["ro", "init=/init", "panic=-1", "stderr=1"].map(OsString::from));
-    words.push(with_path("uml_dir=", files.scratch));
-    let mut device = with_path("virtio_uml.device=", files.socket);
+    words.push(with_path("uml_dir=", &files.scratch));
+    let mut device = with_path("virtio_uml.device=", &socket(files));
     device.push(format!(":{VIRTIO_PCIDEV_ID}"));
     words.push(device);
     words.push("con=null".into());
@@ -73,7 +184,7 @@ pub fn kernel_words(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Vec<Os
     );
     words.push("console=ttyS1".into());
     let agent = Options {
-        run: Some(RunSource::Hostfs(text(files.scratch)?)),
+        run: Some(RunSource::Hostfs(text(&files.scratch)?)),
         channel: Some("/dev/ttyS0".into()),
         console: Some("/dev/tty0".into()),
         ..Options::default()
@@ -90,11 +201,11 @@ pub fn kernel_words(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Vec<Os
 ///
 /// # Errors
 /// As [`kernel_words`], and when the early log cannot be made.
-pub fn command(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Command> {
+fn command(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Command> {
     let starter = Starter::new(OnParentDeath::Kill)
         .cpu(spec.placement.guest)
-        .open("channel", files.channel)
-        .open("console", files.console);
+        .open("channel", &files.channel)
+        .open("console", &files.console);
     let mut command = if layout_can_be_fixed() {
         // The guest's physical addresses follow the host's brk: without randomization a run can
         // be repeated exactly.
@@ -105,8 +216,8 @@ pub fn command(spec: &Spec<'_>, files: &Files<'_>) -> anyhow::Result<Command> {
         starter.command(spec.kernel)
     };
     command.args(kernel_words(spec, files)?);
-    command.env("TMPDIR", files.scratch);
-    let early = std::fs::File::create(files.early)
+    command.env("TMPDIR", &files.scratch);
+    let early = std::fs::File::create(&files.early)
         .with_context(|| format!("making {}", files.early.display()))?;
     match spec.console {
         Console::None => {
@@ -139,8 +250,8 @@ fn with_path(key: &str, path: &Path) -> OsString {
     word
 }
 
-fn text(path: &Path) -> anyhow::Result<String> {
+fn text(path: &Path) -> Result<String, Failure> {
     path.to_str()
         .map(str::to_owned)
-        .ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display())).into())
+        .ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display())))
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 use crate::machine::accel::Decision;
-use crate::machine::{Host, Placement};
+use crate::machine::{DeviceKind, Host, Placement};
 
 /// Written into each result folder.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +30,12 @@ pub struct Environment {
     pub seed: u64,
     /// The guest's memory, in MiB.
     pub memory_mib: u64,
+    /// The guest's processors.
+    pub cpus: u32,
+    /// Whose NVMe device the guest had.
+    pub device: DeviceKind,
+    /// The program that executed the guest, with its version, where that is none of ours.
+    pub executor: Option<String>,
     /// Added to the guest kernel's command line by the user.
     pub append: Vec<String>,
     /// For each boot, nanoseconds from the kernel's start to the agent's first word.

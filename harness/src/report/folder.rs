@@ -6,7 +6,7 @@
 //!   run.json              the sweep's document and the circumstances
 //!   report.md             the tables
 //!   vanilla-console.log   the guest kernel's log, one for each boot
-//!   vanilla-device.log    the device's log and counters, one for each boot
+//!   vanilla-device.log    the device's log and counters, one for each boot; on qemu, QEMU's words
 //!   fio/                  each cell's job file and fio's own output
 //!   configs/              profile, device and workload as they were used
 //! ```
@@ -144,18 +144,19 @@ fn markdown(document: &Document, environment: &Environment) -> String {
     };
     let host = &environment.host;
     format!(
-        "# Depth sweep, profile {profile}\n\n\
+        "# Depth sweep, {subject}\n\n\
          4 KiB random reads, one thread; I/Os per second / median completion latency\
          {ratio}; the seed's figures beside ours.\n\n{depths}\n\n\
          ## Submission\n\n{submission}\n\n\
-         ## The device's counters\n\n{counters}\n\n\
+         ## Counters\n\n{counters}\n\n\
          ## Circumstances\n\n\
-         * accel: {accel} ({reason}); {placement}\n\
+         * accel: {accel} ({reason}){executor}; processors: {cpus}; {placement}\n\
+         * device: {device}\n\
          * host: {cpu}, {cores} cores, Linux {kernel}, clock source {clock}, transparent huge pages {thp}\n\
          {kernels}\n\
          * hipri {version}, revision {revision}, seed {seed}\n\
          * command: `{command}`\n",
-        profile = document.profile,
+        subject = document.subject(),
         ratio = if document
             .rows
             .iter()
@@ -170,6 +171,12 @@ fn markdown(document: &Document, environment: &Environment) -> String {
         counters = counters(document, Style::Markdown),
         accel = environment.accel.accel.name(),
         reason = environment.accel.reason,
+        executor = match &environment.executor {
+            Some(executor) => format!(", {executor}"),
+            None => String::new(),
+        },
+        cpus = environment.cpus,
+        device = environment.device,
         placement = environment.placement_note,
         cpu = host.cpu,
         cores = host.cores.len(),

@@ -4,7 +4,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::sweep::seed::{SUBMIT_NS, SeedRow};
-use crate::sweep::{Document, IoPath, Row};
+use crate::sweep::{DeviceCounts, Document, Exits, IoPath, Row, RunSummary};
 
 /// Where a table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,38 +62,64 @@ pub fn submission(document: &Document, style: Style) -> String {
     render(style, header, rows)
 }
 
-/// For each path: what the device counted, all depths together.
+/// For each path: what the device and the guest's kernel counted, all depths together. What was
+/// not counted is a dash; exits have columns only where they were counted.
 pub fn counters(document: &Document, style: Style) -> String {
-    let header = [
-        "Path",
-        "polled",
-        "by interrupt",
-        "interrupts",
-        "doorbell traps",
-        "lateness p50, worst depth",
-        "p99, worst depth",
+    let mut columns: Vec<Column> = vec![
+        ("polled", |rows| sum(rows, |d| d.polled_commands)),
+        ("by interrupt", |rows| sum(rows, |d| d.irq_commands)),
+        ("interrupts", |rows| sum(rows, |d| d.interrupts)),
+        ("taken by the guest", |rows| {
+            let taken: Option<u64> = rows.iter().map(|row| row.guest_interrupts).sum();
+            taken.map(|taken| taken.to_string())
+        }),
+        ("doorbell traps", |rows| sum(rows, |d| d.doorbell_traps)),
+        ("lateness p50, worst depth", |rows| {
+            worst(rows, |d| d.lateness_p50_ns)
+        }),
+        ("p99, worst depth", |rows| {
+            worst(rows, |d| d.lateness_p99_ns)
+        }),
     ];
+    if document.summary.exits.is_some() {
+        columns.push(("exits per I/O", |rows| {
+            let exits = exits(rows)?;
+            Some(format!("{:.4}", exits.exits_per_io))
+        }));
+        columns.push(("host interruptions", |rows| {
+            Some(exits(rows)?.host_interruptions.to_string())
+        }));
+    }
+    let header = std::iter::once("Path").chain(columns.iter().map(|(name, _)| *name));
     let rows = document.paths().into_iter().map(|path| {
-        let sum = |field: fn(&Row) -> u64| -> String {
-            rows_of(document, path).map(field).sum::<u64>().to_string()
-        };
-        let worst = |field: fn(&Row) -> u64| -> String {
-            format!(
-                "{} ns",
-                rows_of(document, path).map(field).max().unwrap_or(0)
-            )
-        };
-        vec![
-            path.to_string(),
-            sum(|row| row.polled_commands),
-            sum(|row| row.irq_commands),
-            sum(|row| row.interrupts),
-            sum(|row| row.doorbell_traps),
-            worst(|row| row.lateness_p50_ns),
-            worst(|row| row.lateness_p99_ns),
-        ]
+        let rows: Vec<Row> = rows_of(document, path).cloned().collect();
+        let cells = columns
+            .iter()
+            .map(|(_, cell)| cell(&rows).unwrap_or_else(|| "-".to_owned()));
+        std::iter::once(path.to_string()).chain(cells).collect()
     });
-    render(style, header.map(str::to_owned).to_vec(), rows)
+    render(style, header.map(str::to_owned).collect(), rows)
+}
+
+/// A column's name and its cell for the rows of a path; `None` is a figure that was not counted.
+type Column = (&'static str, fn(&[Row]) -> Option<String>);
+
+fn counted(rows: &[Row]) -> Option<Vec<&DeviceCounts>> {
+    rows.iter().map(|row| row.counted.as_ref()).collect()
+}
+
+fn sum(rows: &[Row], field: fn(&DeviceCounts) -> u64) -> Option<String> {
+    let total: u64 = counted(rows)?.into_iter().map(field).sum();
+    Some(total.to_string())
+}
+
+fn worst(rows: &[Row], field: fn(&DeviceCounts) -> u64) -> Option<String> {
+    let worst = counted(rows)?.into_iter().map(field).max()?;
+    Some(format!("{worst} ns"))
+}
+
+fn exits(rows: &[Row]) -> Option<Exits> {
+    RunSummary::of(rows).exits
 }
 
 fn rows_of(document: &Document, path: IoPath) -> impl Iterator<Item = &Row> {
@@ -164,6 +190,7 @@ fn microseconds(nanoseconds: f64) -> String {
 mod tests {
     use super::*;
     use crate::guest::Flavour;
+    use crate::machine::DeviceKind;
     use crate::sweep::{KernelIdentity, seed};
 
     fn row(depth: u32, path: IoPath, iops: f64) -> Row {
@@ -179,20 +206,27 @@ mod tests {
             lat_p50_ns: 8500,
             lat_p99_ns: 9000,
             submit_ns: 660.0,
-            polled_commands: 5,
-            irq_commands: 0,
-            interrupts: 0,
-            doorbell_traps: 0,
-            lateness_p50_ns: 100,
-            lateness_p99_ns: 200,
+            ios: 5,
+            guest_interrupts: Some(3),
+            counted: Some(DeviceCounts {
+                polled_commands: 5,
+                irq_commands: 0,
+                interrupts: 0,
+                doorbell_traps: 0,
+                lateness_p50_ns: 100,
+                lateness_p99_ns: 200,
+                exits: None,
+            }),
             ratio_to_reference: None,
         }
     }
 
     fn document(profile: &str) -> Document {
         Document {
-            profile: profile.into(),
+            profile: Some(profile.into()),
             accel: "uml".into(),
+            device: DeviceKind::Hipri,
+            summary: RunSummary::default(),
             time: "real".into(),
             rows: vec![
                 row(1, IoPath::Mainline, 77_400.0),
@@ -238,5 +272,39 @@ mod tests {
     fn counters_are_summed_over_depths() {
         let table = counters(&document("high-iops"), Style::Markdown);
         assert!(table.contains("| mainline |     10 |"), "{table}");
+        assert!(!table.contains("exits"), "{table}");
+    }
+
+    #[test]
+    fn counters_that_were_not_counted_are_dashes() {
+        let mut document = document("high-iops");
+        document.rows[1].counted = None;
+        let table = counters(&document, Style::Markdown);
+        let cells: Vec<&str> = table
+            .lines()
+            .last()
+            .unwrap()
+            .split('|')
+            .map(str::trim)
+            .collect();
+        assert_eq!(cells[1..5], ["mainline", "-", "-", "-"], "{table}");
+        assert_eq!(cells[5], "6", "{table}");
+    }
+
+    #[test]
+    fn counters_exits_have_columns_where_they_are_counted() {
+        let mut document = document("high-iops");
+        for row in &mut document.rows {
+            row.counted.as_mut().unwrap().exits = Some(Exits {
+                exits_per_io: 0.2,
+                host_interruptions: 4,
+                exits: 1,
+                kernel_exits: None,
+            });
+        }
+        document.summary = RunSummary::of(&document.rows);
+        let table = counters(&document, Style::Markdown);
+        assert!(table.contains("exits per I/O"), "{table}");
+        assert!(table.contains("0.2000"), "{table}");
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::exit::Failure;
 use crate::guest::Flavour;
+use crate::machine::DeviceKind;
 use crate::repository::parse_toml;
 
 /// A suite.
@@ -48,9 +49,23 @@ pub struct Check {
     /// Seconds that each of the scripts may take.
     #[serde(default = "one_minute")]
     pub seconds: u64,
+    /// What it says about the device holds for ours only, not for others that a guest may have.
+    #[serde(default)]
+    pub hipri_device: bool,
     /// What must be seen.
     #[serde(default)]
     pub expect: Expectation,
+}
+
+impl Check {
+    /// Why the check cannot be run with this device, if it cannot.
+    pub fn unfit_for(&self, device: DeviceKind) -> Option<String> {
+        if self.expect.counters.is_some() && !device.counts() {
+            return Some(format!("needs the device's counters; {device} has none"));
+        }
+        (self.hipri_device && device != DeviceKind::Hipri)
+            .then(|| format!("is about hipri's device; this is {device}"))
+    }
 }
 
 /// The kernels that a check is run on.
@@ -121,6 +136,14 @@ impl Suite {
         }
         Ok(suite)
     }
+
+    /// The kernels that its checks need with this device; one may occur several times.
+    pub fn flavours(&self, device: DeviceKind) -> Vec<Flavour> {
+        let fit = |check: &&Check| check.unfit_for(device).is_none();
+        let checks = self.checks.iter().filter(fit);
+        let kernels = checks.map(|check| check.kernel.flavours());
+        kernels.flatten().copied().collect()
+    }
 }
 
 fn floor() -> String {
@@ -150,6 +173,24 @@ mod tests {
             let suite = Suite::load(&folder.join(format!("{name}.toml"))).unwrap();
             assert!(!suite.checks.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn unfit_for_another_device_are_checks_that_need_ours() {
+        let check = |more: &str| -> Check {
+            toml::from_str(&format!(
+                "name = \"x\"\nkernel = \"patched\"\nrun = \"true\"\n{more}"
+            ))
+            .unwrap()
+        };
+        let counted = check("expect.counters = { polled-besides = 0 }");
+        let ours = check("hipri-device = true");
+        for check in [&counted, &ours] {
+            assert_eq!(check.unfit_for(DeviceKind::Hipri), None);
+            let reason = check.unfit_for(DeviceKind::Qemu).unwrap();
+            assert!(reason.contains("QEMU's own nvme"), "{reason}");
+        }
+        assert_eq!(check("").unfit_for(DeviceKind::Qemu), None);
     }
 
     #[test]

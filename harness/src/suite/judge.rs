@@ -15,19 +15,29 @@ pub struct Verdict {
     pub complaints: Vec<String>,
     /// Figures.
     pub notes: Vec<String>,
+    /// Why it was not run, if it was not.
+    pub skipped: Option<String>,
 }
 
 impl Verdict {
-    /// Whether the check has passed.
+    /// Whether the check was run and nothing speaks against it.
     pub fn passed(&self) -> bool {
-        self.complaints.is_empty()
+        self.complaints.is_empty() && self.skipped.is_none()
     }
 
     /// A check that failed for one reason.
     pub fn failed(complaint: impl Into<String>) -> Self {
         Self {
             complaints: vec![complaint.into()],
-            notes: Vec::new(),
+            ..Self::default()
+        }
+    }
+
+    /// A check that was not run.
+    pub fn skipped(reason: impl Into<String>) -> Self {
+        Self {
+            skipped: Some(reason.into()),
+            ..Self::default()
         }
     }
 }

@@ -33,8 +33,12 @@ impl<W: Write> Ktap<W> {
                 writeln!(self.to, "# {line}")?;
             }
         }
-        let word = if verdict.passed() { "ok" } else { "not ok" };
-        writeln!(self.to, "{word} {} {name}", self.number)?;
+        let number = self.number;
+        match &verdict.skipped {
+            Some(reason) => writeln!(self.to, "ok {number} {name} # SKIP {reason}")?,
+            None if verdict.passed() => writeln!(self.to, "ok {number} {name}")?,
+            None => writeln!(self.to, "not ok {number} {name}")?,
+        }
         self.to.flush()
     }
 }
@@ -42,6 +46,18 @@ impl<W: Write> Ktap<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn result_skip_has_its_reason_behind_it() {
+        let mut text = Vec::new();
+        let mut ktap = Ktap::begin(&mut text, 1).unwrap();
+        ktap.result("boot", &Verdict::skipped("no counters"))
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "KTAP version 1\n1..1\nok 1 boot # SKIP no counters\n"
+        );
+    }
 
     #[test]
     fn result_failure_has_its_reason_before_it() {

@@ -10,4 +10,4 @@ mod run;
 pub use definition::{Check, CounterRule, Expectation, KernelChoice, Suite};
 pub use judge::{Verdict, judge};
 pub use ktap::Ktap;
-pub use run::{Environment, Result, Totals, count, run};
+pub use run::{Environment, Result, Totals, count, run, skipped};

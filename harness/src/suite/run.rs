@@ -8,7 +8,7 @@ use hipri_agent::{Command, CommandList, Event, Job};
 use super::definition::{Check, Suite};
 use super::judge::{FIO_OUTPUT, Verdict, judge};
 use crate::guest::{FIO_ENGINE, Flavour, Guest};
-use crate::machine::{self, JobRecord, RunReport, Spec};
+use crate::machine::{self, DeviceKind, JobRecord, RunReport, Spec};
 use crate::progress::Progress;
 
 /// Where the suite runs.
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 pub struct Environment<'a> {
     /// What every boot has in common; kernel, commands and log names are the suite's own.
     pub machine: Spec<'a>,
-    /// Kernels and image.
+    /// Kernels and image; the kernels of checks that are skipped need not be there.
     pub guest: &'a Guest,
     /// Name of the suite, for the logs.
     pub name: &'a str,
@@ -38,12 +38,16 @@ pub struct Totals {
     pub passed: usize,
     /// Failed.
     pub failed: usize,
+    /// Not run.
+    pub skipped: usize,
 }
 
 impl Totals {
     /// Counts one more.
     pub fn count(&mut self, verdict: &Verdict) {
-        if verdict.passed() {
+        if verdict.skipped.is_some() {
+            self.skipped += 1;
+        } else if verdict.passed() {
             self.passed += 1;
         } else {
             self.failed += 1;
@@ -71,7 +75,20 @@ pub fn count(suite: &Suite) -> usize {
     items(suite).len()
 }
 
-/// Runs all checks and hands over each result as it comes, boot by boot.
+/// The results of the checks that cannot be run with this device, of the suite called `name`.
+pub fn skipped(suite: &Suite, name: &str, device: DeviceKind) -> Vec<Result> {
+    let skip = |item: Item<'_>| {
+        let reason = item.check.unfit_for(device)?;
+        Some(Result {
+            name: name_of(name, item),
+            verdict: Verdict::skipped(reason),
+        })
+    };
+    items(suite).into_iter().filter_map(skip).collect()
+}
+
+/// Runs all checks but those that [`skipped`] gives, and hands over each result as it comes, boot
+/// by boot.
 ///
 /// # Errors
 /// When a boot could not take place: exit 2, 3 or 130. A guest that fails is a check that failed.
@@ -81,9 +98,10 @@ pub fn run(
     progress: &dyn Progress,
     report: &mut dyn FnMut(Result) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let items = items(suite);
+    let device = environment.machine.accel.machine().device();
+    let fit = |item: &Item<'_>| item.check.unfit_for(device).is_none();
     let mut boots: Vec<Vec<Item<'_>>> = Vec::new();
-    for item in items {
+    for item in items(suite).into_iter().filter(fit) {
         match boots.iter_mut().find(|boot| shares_boot(boot[0], item)) {
             Some(boot) => boot.push(item),
             None => boots.push(vec![item]),
@@ -113,6 +131,10 @@ fn items(suite: &Suite) -> Vec<Item<'_>> {
         .collect()
 }
 
+fn name_of(suite: &str, item: Item<'_>) -> String {
+    format!("{suite}.{}.{}", item.check.name, item.flavour)
+}
+
 fn shares_boot(one: Item<'_>, other: Item<'_>) -> bool {
     one.flavour == other.flavour && one.check.kernel_args == other.check.kernel_args
 }
@@ -128,7 +150,7 @@ fn run_boot(
     let flavour = items[0].flavour;
     let (commands, roles) = commands(environment, items);
     let mut machine = environment.machine.clone();
-    machine.kernel = &environment.guest.kernel(flavour).path;
+    machine.kernel = &environment.guest.kernel(flavour)?.path;
     machine.log_prefix = prefix;
     machine.commands = commands;
     machine
@@ -152,7 +174,7 @@ fn run_boot(
         };
         reached += 1;
         report(Result {
-            name: format!("{}.{}.{}", environment.name, item.check.name, item.flavour),
+            name: name_of(environment.name, *item),
             verdict,
         })?;
     }
@@ -266,6 +288,21 @@ mod tests {
     #[test]
     fn count_both_kernels_count_twice() {
         assert_eq!(count(&suite(TWO)), 3);
+    }
+
+    #[test]
+    fn skipped_on_another_device_names_each_kernel() {
+        let text = TWO.replacen("run =", "hipri-device = true\n        run =", 1);
+        let suite = suite(&text);
+        assert!(skipped(&suite, "s", DeviceKind::Hipri).is_empty());
+        let results = skipped(&suite, "s", DeviceKind::Qemu);
+        let names: Vec<&str> = results.iter().map(|result| result.name.as_str()).collect();
+        assert_eq!(names, ["s.a.vanilla", "s.a.patched"]);
+        assert!(
+            results
+                .iter()
+                .all(|result| result.verdict.skipped.is_some())
+        );
     }
 
     #[test]

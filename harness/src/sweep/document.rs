@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The document of a sweep: what `--json` prints and `run.json` keeps.
 
+use emulator::observe::Summary;
 use serde::Serialize;
 
 use super::IoPath;
 use super::seed::SeedRow;
 use crate::guest::{Flavour, Kernel};
+use crate::machine::DeviceKind;
 
 /// A sweep's figures. The field names are a promise to scripts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Document {
-    /// Name of the speed profile.
-    pub profile: String,
+    /// Name of the speed profile; `None` where the device has none.
+    pub profile: Option<String>,
     /// How the guest ran.
     pub accel: String,
+    /// Whose NVMe device it had: `hipri` or `qemu-nvme`.
+    pub device: DeviceKind,
     /// Which clock the figures were taken by: `real`.
     pub time: String,
     /// One row for each depth and path.
     pub rows: Vec<Row>,
+    /// All rows together.
+    pub summary: RunSummary,
     /// The seed's figures for this profile.
     pub seed_rows: Vec<SeedRow>,
 }
@@ -44,8 +50,7 @@ impl KernelIdentity {
     }
 }
 
-/// One measured cell. Counters are differences over all I/O queues between the job's start and
-/// its end, as the device counts.
+/// One measured cell.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// Queue depth.
@@ -54,6 +59,8 @@ pub struct Row {
     pub path: IoPath,
     /// The kernel that it ran on.
     pub kernel: KernelIdentity,
+    /// I/Os in all.
+    pub ios: u64,
     /// I/Os per second.
     pub iops: f64,
     /// Median of fio's completion latency, in nanoseconds.
@@ -62,6 +69,21 @@ pub struct Row {
     pub lat_p99_ns: u64,
     /// Mean of fio's submission latency, in nanoseconds.
     pub submit_ns: f64,
+    /// Interrupts that the guest's kernel took on vectors of I/O queues meanwhile; absent when it
+    /// does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest_interrupts: Option<u64>,
+    /// What the device counted; its fields are absent where the device does not count.
+    #[serde(flatten)]
+    pub counted: Option<DeviceCounts>,
+    /// These IOPS divided by those of the reference device in the same boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_to_reference: Option<f64>,
+}
+
+/// What the device counts: differences over all I/O queues between a job's start and its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeviceCounts {
     /// Commands completed on queues without interrupts.
     pub polled_commands: u64,
     /// Commands completed on queues with interrupts.
@@ -74,12 +96,99 @@ pub struct Row {
     pub lateness_p50_ns: u64,
     /// 99th percentile of the same, in nanoseconds.
     pub lateness_p99_ns: u64,
-    /// These IOPS divided by those of the reference device in the same boot.
+    /// Exits to the host; absent where the machine does not count them.
+    #[serde(flatten)]
+    pub exits: Option<Exits>,
+}
+
+/// How often the guest left its processors for the host.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Exits {
+    /// Exits that the guest caused, each I/O's share of them.
+    pub exits_per_io: f64,
+    /// Returns that the host's signals caused.
+    pub host_interruptions: u64,
+    /// Exits that the guest caused.
+    pub exits: u64,
+    /// What the host's kernel counts as exits, if it tells: those that it deals with itself too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ratio_to_reference: Option<f64>,
+    pub kernel_exits: Option<u64>,
+}
+
+impl Exits {
+    /// These figures, for `ios` I/Os in place of one.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    fn over(self, ios: u64) -> Self {
+        Self {
+            exits_per_io: self.exits as f64 / ios.max(1) as f64,
+            ..self
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let kernel_exits = self.kernel_exits.zip(other.kernel_exits);
+        Self {
+            exits_per_io: self.exits_per_io,
+            host_interruptions: self.host_interruptions + other.host_interruptions,
+            exits: self.exits + other.exits,
+            kernel_exits: kernel_exits.map(|(one, other)| one + other),
+        }
+    }
+}
+
+impl DeviceCounts {
+    /// From the difference of two counter pages around a job of `ios` I/Os.
+    pub fn new(counted: &Summary, ios: u64) -> Self {
+        Self {
+            polled_commands: counted.polled_commands,
+            irq_commands: counted.irq_commands,
+            interrupts: counted.interrupts,
+            doorbell_traps: counted.doorbell_traps,
+            lateness_p50_ns: counted.lateness.p50_ns,
+            lateness_p99_ns: counted.lateness.p99_ns,
+            exits: exits(counted).map(|exits| exits.over(ios)),
+        }
+    }
+}
+
+/// The exits of the summary, where it has them. No machine counts them yet.
+fn exits(_counted: &Summary) -> Option<Exits> {
+    None
+}
+
+/// A run as a whole.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RunSummary {
+    /// I/Os of all cells.
+    pub ios: u64,
+    /// Exits of all cells; absent unless each has them.
+    #[serde(flatten)]
+    pub exits: Option<Exits>,
+}
+
+impl RunSummary {
+    /// Adds the rows up.
+    pub fn of(rows: &[Row]) -> Self {
+        let ios = rows.iter().map(|row| row.ios).sum();
+        let each = rows.iter().map(|row| row.counted.as_ref()?.exits);
+        let each: Option<Vec<Exits>> = each.collect();
+        let all = each.and_then(|each| each.into_iter().reduce(Exits::and));
+        Self {
+            ios,
+            exits: all.map(|exits| exits.over(ios)),
+        }
+    }
 }
 
 impl Document {
+    /// What was measured, in a heading's words.
+    pub fn subject(&self) -> String {
+        match &self.profile {
+            Some(profile) => format!("profile {profile}"),
+            None => format!("{}, no speed model", self.device),
+        }
+    }
+
     /// The row of a cell.
     pub fn row(&self, depth: u32, path: IoPath) -> Option<&Row> {
         self.rows
@@ -108,5 +217,85 @@ impl Document {
         paths.sort_unstable();
         paths.dedup();
         paths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(ios: u64, counted: Option<DeviceCounts>) -> Row {
+        Row {
+            depth: 1,
+            path: IoPath::AioPollAll,
+            kernel: KernelIdentity {
+                flavour: Flavour::Patched,
+                release: "6.12".into(),
+                sha256: "0".into(),
+            },
+            ios,
+            iops: 1.0,
+            lat_p50_ns: 1,
+            lat_p99_ns: 2,
+            submit_ns: 0.5,
+            guest_interrupts: None,
+            counted,
+            ratio_to_reference: None,
+        }
+    }
+
+    fn counted(exits: Option<Exits>) -> Option<DeviceCounts> {
+        Some(DeviceCounts {
+            exits,
+            ..DeviceCounts::new(&Summary::default(), 1)
+        })
+    }
+
+    fn exits(exits: u64, host_interruptions: u64, ios: u64) -> Exits {
+        Exits {
+            exits_per_io: 0.0,
+            host_interruptions,
+            exits,
+            kernel_exits: None,
+        }
+        .over(ios)
+    }
+
+    #[test]
+    fn row_without_counters_has_none_of_their_fields() {
+        let json = serde_json::to_value(row(5, None)).unwrap();
+        for field in ["polled_commands", "lateness_p50_ns", "exits_per_io"] {
+            assert!(json.get(field).is_none(), "{json}");
+        }
+        assert_eq!(json["ios"], 5);
+    }
+
+    #[test]
+    fn row_with_counters_has_them_beside_the_others() {
+        let json = serde_json::to_value(row(5, counted(None))).unwrap();
+        assert_eq!(json["polled_commands"], 0);
+        assert!(json.get("exits_per_io").is_none(), "{json}");
+        let json = serde_json::to_value(row(5, counted(Some(exits(10, 3, 5))))).unwrap();
+        assert_eq!(json["exits_per_io"], 2.0);
+        assert_eq!(json["host_interruptions"], 3);
+    }
+
+    #[test]
+    fn summary_exits_are_weighted_by_ios() {
+        let rows = [
+            row(100, counted(Some(exits(0, 1, 100)))),
+            row(300, counted(Some(exits(400, 2, 300)))),
+        ];
+        let summary = RunSummary::of(&rows);
+        assert_eq!(summary.exits, Some(exits(400, 3, 400)));
+        assert_eq!(summary.exits.map(|exits| exits.exits_per_io), Some(1.0));
+    }
+
+    #[test]
+    fn summary_of_rows_that_do_not_all_count_has_no_exits() {
+        let rows = [row(1, counted(Some(exits(0, 0, 1)))), row(1, counted(None))];
+        assert_eq!(RunSummary::of(&rows).exits, None);
+        assert_eq!(RunSummary::of(&[]).exits, None);
+        assert_eq!(RunSummary::of(&rows).ios, 2);
     }
 }

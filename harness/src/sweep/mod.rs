@@ -7,6 +7,7 @@
 
 mod document;
 pub mod fio;
+mod interrupts;
 mod job;
 mod run;
 pub mod seed;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest::Flavour;
 
-pub use document::{Document, KernelIdentity, Row};
+pub use document::{DeviceCounts, Document, Exits, KernelIdentity, Row, RunSummary};
 pub use job::{Common, ENGINE, batch, resolve};
 pub use run::{SweepResult, SweepSpec, counters_between, run};
 

@@ -8,9 +8,9 @@ use anyhow::{Context, anyhow};
 use emulator::observe::{CountersPage, Summary};
 use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
 
-use super::document::{Document, KernelIdentity, Row};
+use super::document::{DeviceCounts, Document, KernelIdentity, Row, RunSummary};
 use super::fio::{self, FioResult};
-use super::{Boot, Cell, Common, Reference, Target, job, seed};
+use super::{Boot, Cell, Common, Reference, Target, interrupts, job, seed};
 use crate::exit::{ExitReason, Failure};
 use crate::guest::Guest;
 use crate::machine::{self, JobRecord, RunReport, Spec};
@@ -18,9 +18,6 @@ use crate::progress::Progress;
 
 /// The controller whose counters are read around each cell.
 const CONTROLLER: &str = "/dev/nvme0";
-
-/// What a cell may take beyond its runtime before it is given up.
-const CELL_GRACE: Duration = Duration::from_secs(30);
 
 /// Guest kernel words for `nvme`: one queue with interrupts, one that is polled.
 const POLLED_QUEUE: &str = "nvme.poll_queues=1";
@@ -36,6 +33,10 @@ const NULL_BLK: &[&str] = &[
     "null_blk.memory_backed=0",
 ];
 
+/// The name of the job in front of the cells: it does nothing, and the guest's interrupts are read
+/// after it as they are after each cell.
+const BEFORE: &str = "before";
+
 /// A sweep to run.
 #[derive(Clone, Debug)]
 pub struct SweepSpec<'a> {
@@ -43,10 +44,8 @@ pub struct SweepSpec<'a> {
     pub machine: Spec<'a>,
     /// Kernels and image.
     pub guest: &'a Guest,
-    /// Name of the profile.
+    /// Name of the profile: of its figures, where the device has no speed model.
     pub profile: String,
-    /// How the guest runs.
-    pub accel: &'a str,
     /// The boots in order.
     pub boots: Vec<Boot>,
     /// Text of the fio job file.
@@ -84,11 +83,15 @@ pub fn run(spec: &SweepSpec<'_>, progress: &dyn Progress) -> anyhow::Result<Swee
         rows.extend(rows_of(spec, boot, &report)?);
     }
     rows.sort_by_key(|row| (row.depth, row.path));
+    let accel = spec.machine.accel;
+    let device = accel.machine().device();
     Ok(SweepResult {
         document: Document {
-            profile: spec.profile.clone(),
-            accel: spec.accel.to_owned(),
+            profile: device.has_profile().then(|| spec.profile.clone()),
+            accel: accel.name().to_owned(),
+            device,
             time: "real".to_owned(),
+            summary: RunSummary::of(&rows),
             rows,
             seed_rows: seed::rows(&spec.profile),
         },
@@ -101,7 +104,7 @@ fn run_boot(
     boot: &Boot,
     progress: &dyn Progress,
 ) -> anyhow::Result<RunReport> {
-    let kernel = spec.guest.kernel(boot.flavour);
+    let kernel = spec.guest.kernel(boot.flavour)?;
     let prefix = format!("{}-", boot.flavour);
     let mut machine = spec.machine.clone();
     machine.kernel = &kernel.path;
@@ -117,7 +120,7 @@ fn run_boot(
     step.total(boot.cells.len() as u64);
     let report = machine::run(&machine, &mut |record| match &record.event {
         Event::JobStart { name, .. } => step.detail(name),
-        Event::JobEnd { job, .. } => step.position(u64::from(*job) + 1),
+        Event::JobEnd { job, .. } => step.position(u64::from(*job)),
         _ => {}
     })?;
     if report.outcome.exit_reason().is_none() {
@@ -133,7 +136,11 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         ..CommandList::default()
     };
     let seconds = job::runtime(spec.workload, spec.workload_origin, spec.common)?;
-    let limit = Duration::from_secs(seconds.into()) + CELL_GRACE;
+    let machine = spec.machine.accel.machine();
+    let limit = Duration::from_secs(seconds.into()) + machine.pace().fio_grace;
+    let mut before = Job::new(BEFORE, Command::Argv(vec!["true".into()]));
+    before.collect = vec![interrupts::FILE.into()];
+    list.jobs.push(before);
     for &cell in &boot.cells {
         let text = job::resolve(spec.workload, spec.workload_origin, cell, spec.common)?;
         let kept = spec.fio_folder.join(format!("{}.fio", cell.name()));
@@ -150,8 +157,8 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         );
         job.timeout_ms = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         job.cwd = Some("/tmp".into());
-        job.collect = vec![output];
-        if cell.target == Target::Nvme {
+        job.collect = vec![output, interrupts::FILE.into()];
+        if cell.target == Target::Nvme && machine.device().counts() {
             job.count_device = Some(CONTROLLER.into());
         }
         list.files.push(FileEntry {
@@ -175,16 +182,21 @@ fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Res
         Some(hello) => hello.kernel_release.as_str(),
         None => "",
     };
-    let kernel = KernelIdentity::new(spec.guest.kernel(boot.flavour), release);
+    let kernel = KernelIdentity::new(spec.guest.kernel(boot.flavour)?, release);
+    let jobs = &report.transcript.jobs;
     let mut rows: Vec<Row> = Vec::new();
-    for (index, &cell) in boot.cells.iter().enumerate() {
-        let record = u32::try_from(index)
-            .ok()
-            .and_then(|index| report.transcript.jobs.get(&index))
+    // Job 0 is the one before the cells.
+    for (before, &cell) in (0_u32..).zip(&boot.cells) {
+        let record = jobs
+            .get(&(before + 1))
             .ok_or_else(|| anyhow!("cell {} was not run", cell.name()))?;
         let result = fio_result(spec, cell, record)?;
         match cell.target {
-            Target::Nvme => rows.push(row(cell, &kernel, &result, record)?),
+            Target::Nvme => {
+                let mut row = row(spec, cell, &kernel, &result, record)?;
+                row.guest_interrupts = interrupts_between(jobs.get(&before), record);
+                rows.push(row);
+            }
             Target::NullBlk => {
                 if let Some(row) = rows.last_mut() {
                     row.ratio_to_reference = Some(row.iops / result.iops);
@@ -193,6 +205,15 @@ fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Res
         }
     }
     Ok(rows)
+}
+
+/// Interrupts on I/O queues that the guest took from the end of one job to the end of the next.
+fn interrupts_between(before: Option<&JobRecord>, after: &JobRecord) -> Option<u64> {
+    let count = |record: &JobRecord| {
+        let text = record.files.get(interrupts::FILE)?;
+        interrupts::of_io_queues(&String::from_utf8_lossy(text))
+    };
+    count(after)?.checked_sub(count(before?)?)
 }
 
 fn fio_result(spec: &SweepSpec<'_>, cell: Cell, record: &JobRecord) -> anyhow::Result<FioResult> {
@@ -233,27 +254,31 @@ fn cell_failure(cell: Cell, record: &JobRecord, output: &str) -> Failure {
 }
 
 fn row(
+    spec: &SweepSpec<'_>,
     cell: Cell,
     kernel: &KernelIdentity,
     result: &FioResult,
     record: &JobRecord,
 ) -> anyhow::Result<Row> {
-    let counted = counters_between(record)
-        .with_context(|| format!("the device's counters around cell {}", cell.name()))?;
+    let ios = result.total_ios;
+    let counted = if spec.machine.accel.machine().device().counts() {
+        let counted = counters_between(record)
+            .with_context(|| format!("the device's counters around cell {}", cell.name()))?;
+        Some(DeviceCounts::new(&counted, ios))
+    } else {
+        None
+    };
     Ok(Row {
         depth: cell.depth,
         path: cell.path,
         kernel: kernel.clone(),
+        ios,
         iops: result.iops,
         lat_p50_ns: result.completion.percentile(50),
         lat_p99_ns: result.completion.percentile(99),
         submit_ns: result.submit_mean_ns,
-        polled_commands: counted.polled_commands,
-        irq_commands: counted.irq_commands,
-        interrupts: counted.interrupts,
-        doorbell_traps: counted.doorbell_traps,
-        lateness_p50_ns: counted.lateness.p50_ns,
-        lateness_p99_ns: counted.lateness.p99_ns,
+        guest_interrupts: None,
+        counted,
         ratio_to_reference: None,
     })
 }

@@ -15,13 +15,19 @@ pub fn root() -> &'static Path {
         .expect("the package lies in the checkout")
 }
 
-/// `hipri` in the checkout, its run directories in `place`.
+/// `hipri` in the checkout, its run directories in `place`; guests run as User-Mode Linux.
 pub fn hipri(place: &Place) -> Command {
+    hipri_on("uml", place)
+}
+
+/// The same with guests that run in another way.
+pub fn hipri_on(accel: &str, place: &Place) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hipri"));
     command
         .current_dir(place.work.path())
         .env("HIPRI_ROOT", root())
         .env("HIPRI_TMPDIR", place.shared.path())
+        .env("HIPRI_ACCEL", accel)
         .stdin(Stdio::null());
     command
 }
@@ -42,17 +48,32 @@ pub fn assert_code(output: &Output, code: i32) {
     );
 }
 
-/// Why there is no guest to boot, if there is none.
-pub fn missing_guest() -> Option<String> {
+/// Why there is no guest to boot on a machine whose kernels are built for `arch`, if there is none.
+pub fn missing_guest(arch: &str) -> Option<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_hipri"))
-        .args(["guest", "status"])
+        .args(["guest", "status", "--arch", arch])
         .current_dir(root())
         .env("HIPRI_ROOT", root())
         .output()
         .expect("hipri starts");
     let text = String::from_utf8_lossy(&output.stdout);
     let missing = !output.status.success() || text.contains(" missing ");
-    missing.then(|| "the guest is not built: cargo run --release -- guest build".to_owned())
+    missing.then(|| {
+        format!("the {arch} guest is not built: cargo run --release -- guest build --arch {arch}")
+    })
+}
+
+/// Why QEMU cannot be run, if it cannot.
+pub fn missing_qemu() -> Option<String> {
+    let run = Command::new("qemu-system-x86_64").arg("--version").output();
+    match run {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!(
+            "qemu-system-x86_64 does not run: {}",
+            output.status
+        )),
+        Err(error) => Some(format!("there is no qemu-system-x86_64 ({error})")),
+    }
 }
 
 /// Directories of one test: a working directory, and one on a tmpfs for the run directories, so
@@ -117,10 +138,15 @@ impl Running {
     /// Boots a guest that only sleeps, and waits until its command runs.
     pub fn sleeping_guest(place: &Place) -> Self {
         let mut command = hipri(place);
+        command.stderr(Stdio::null());
+        Self::sleeping_guest_of(command)
+    }
+
+    /// The same with a `hipri` that has no arguments yet.
+    pub fn sleeping_guest_of(mut command: Command) -> Self {
         command
-            .args(["launch", "--profile", "floor", "--", "echo up; sleep 600"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .args(["launch", "--", "echo up; sleep 600"])
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("hipri starts");
         let mut line = [0_u8; 3];
         let stdout = child.stdout.as_mut().expect("a pipe");

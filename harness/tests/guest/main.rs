@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Runs that need a guest: sweeps, what is left after a kill, bad input that shows only when a
-//! device starts. Without a built guest they are skipped, and say how to build one.
+//! device starts. Without a built guest they are skipped, and say how to build one; those on QEMU
+//! also without QEMU.
 //!
 //! A test program of its own (`harness = false`): one guest at a time, and a skip is counted as
 //! one. Its last line has the form of the standard test programs'.
@@ -9,6 +10,7 @@ mod bench;
 mod input;
 mod kill;
 mod power;
+mod qemu;
 mod sweep;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,31 +19,64 @@ use std::process::ExitCode;
 /// A test's name and what it does.
 type Test = (&'static str, fn());
 
+/// Tests that need the same thing, and why it is missing, if it is.
+type Group = (Vec<Test>, fn() -> Option<String>);
+
+fn groups() -> [Group; 2] {
+    let uml = [sweep::TESTS, kill::TESTS, power::TESTS, input::TESTS].concat();
+    [
+        (uml, || bench::missing_guest("um")),
+        (qemu::TESTS.to_vec(), || {
+            bench::missing_qemu().or_else(|| bench::missing_guest("x86_64"))
+        }),
+    ]
+}
+
+#[derive(Default)]
+struct Totals {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
 fn main() -> ExitCode {
-    let tests: Vec<Test> = [sweep::TESTS, kill::TESTS, power::TESTS, input::TESTS].concat();
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let chosen: Vec<Test> = tests
-        .into_iter()
-        .filter(|(name, _)| filter.as_ref().is_none_or(|text| name.contains(text)))
-        .collect();
-    println!("\nrunning {} tests", chosen.len());
-    let missing = bench::missing_guest();
-    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
-    for (name, test) in chosen {
-        if let Some(reason) = &missing {
-            ignored += 1;
-            println!("test {name} ... ignored, {reason}");
-        } else if catch_unwind(AssertUnwindSafe(test)).is_ok() {
-            passed += 1;
-            println!("test {name} ... ok");
-        } else {
-            failed += 1;
-            println!("test {name} ... FAILED");
+    let wanted = |test: &Test| filter.as_ref().is_none_or(|text| test.0.contains(text));
+    let mut groups = groups();
+    for (tests, _) in &mut groups {
+        tests.retain(wanted);
+    }
+    let count: usize = groups.iter().map(|(tests, _)| tests.len()).sum();
+    println!("\nrunning {count} tests");
+    let mut totals = Totals::default();
+    for (tests, missing) in groups {
+        if !tests.is_empty() {
+            run(tests, missing().as_deref(), &mut totals);
         }
     }
+    let Totals {
+        passed,
+        failed,
+        ignored,
+    } = totals;
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {word}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out"
     );
     ExitCode::from(u8::from(failed > 0))
+}
+
+fn run(tests: Vec<Test>, missing: Option<&str>, totals: &mut Totals) {
+    for (name, test) in tests {
+        if let Some(reason) = missing {
+            totals.ignored += 1;
+            println!("test {name} ... ignored, {reason}");
+        } else if catch_unwind(AssertUnwindSafe(test)).is_ok() {
+            totals.passed += 1;
+            println!("test {name} ... ok");
+        } else {
+            totals.failed += 1;
+            println!("test {name} ... FAILED");
+        }
+    }
 }

@@ -181,7 +181,7 @@ impl AccessQueue {
     }
 
     /// Answers everything that waits: `answer` carries an access out and returns what was read.
-    pub(super) fn serve(&mut self, mut answer: impl FnMut(&Access) -> u64) {
+    pub(super) fn serve(&self, mut answer: impl FnMut(&Self, &Access) -> u64) {
         let mut waiting = self.shared.waiting.swap(0, Ordering::AcqRel);
         while waiting != 0 {
             let vcpu = waiting.trailing_zeros() as usize;
@@ -203,7 +203,7 @@ impl AccessQueue {
                 size: cell.size.load(Ordering::Relaxed).clamp(1, 8) as usize,
                 data: (kind & WRITE != 0).then(|| cell.data.load(Ordering::Relaxed)),
             };
-            let answered = answer(&access);
+            let answered = answer(self, &access);
             cell.data.store(answered, Ordering::Relaxed);
             cell.state.store(EMPTY, Ordering::Release);
         }
@@ -254,11 +254,11 @@ mod tests {
 
     #[test]
     fn read_is_answered_by_the_other_side() {
-        let (port, mut queue) = channel(2).unwrap();
+        let (port, queue) = channel(2).unwrap();
         let poller = std::thread::spawn(move || {
             let mut seen = Vec::new();
             while seen.len() < 2 {
-                queue.serve(|access| {
+                queue.serve(|_, access| {
                     seen.push((access.region, access.offset, access.size, access.data));
                     0x1122_3344_5566_7788
                 });
@@ -290,14 +290,14 @@ mod tests {
 
     #[test]
     fn prepare_sleep_with_an_access_waiting_refuses() {
-        let (port, mut queue) = channel(1).unwrap();
+        let (port, queue) = channel(1).unwrap();
         assert!(queue.prepare_sleep());
         let guest = std::thread::spawn(move || port.write(0, Region::Bar0, 0, &[1]));
         while queue.is_empty() {
             std::hint::spin_loop();
         }
         assert!(!queue.prepare_sleep());
-        queue.serve(|_| 0);
+        queue.serve(|_, _| 0);
         guest.join().unwrap();
     }
 

@@ -2,11 +2,13 @@
 //! The NVMe function of a virtual machine: its poller, and what ties it to the vCPUs.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use super::access::{self, Access, AccessPort, AccessQueue};
 use super::interrupts::MsiRoutes;
-use super::vm::{Vm, VmError, host_error};
+use super::vm::{DoorbellSlot, Vm, VmError, host_error};
 use crate::drive::{Clock, FrontEnd, Poller, PollerCounters, PollerOptions};
+use crate::observe::VmExits;
 use crate::pci::{Delivery, MsiMessage, MsiPort, NvmeFunction};
 use crate::timing::Nanos;
 
@@ -25,6 +27,8 @@ pub struct DeviceOptions {
 pub struct KvmFront {
     accesses: AccessQueue,
     routes: MsiRoutes,
+    /// In doorbell mode `mapped`.
+    doorbells: Option<DoorbellSlot>,
 }
 
 /// What ends the poller's service: nothing that a guest can do.
@@ -35,6 +39,7 @@ pub enum KvmFrontError {}
 pub struct Device {
     poller: Poller<KvmFront>,
     port: AccessPort,
+    exits: Arc<VmExits>,
 }
 
 impl Device {
@@ -51,7 +56,12 @@ impl Device {
         let front = KvmFront {
             accesses,
             routes: MsiRoutes::new(vm.fd().clone(), vm.irqchip(), options.vectors)?,
+            doorbells: function
+                .doorbell_page()
+                .map(|page| vm.doorbell_slot(page.clone())),
         };
+        let exits = Arc::new(VmExits::new(options.vcpus));
+        function.set_exits(Arc::clone(&exits));
         function.attach(vm.ram());
         let poller = Poller::spawn(function, Clock::new(), options.poller)
             .map_err(host_error("the poller's thread"))?;
@@ -60,12 +70,21 @@ impl Device {
             .start(front)
             .map_err(std::io::Error::other)
             .map_err(host_error("the poller"))?;
-        Ok(Self { poller, port })
+        Ok(Self {
+            poller,
+            port,
+            exits,
+        })
     }
 
     /// For the vCPUs to access it.
     pub fn port(&self) -> &AccessPort {
         &self.port
+    }
+
+    /// Where the vCPUs count why they left the guest.
+    pub fn exits(&self) -> &Arc<VmExits> {
+        &self.exits
     }
 
     /// Its poller, for control and questions.
@@ -89,6 +108,18 @@ impl Device {
 }
 
 impl KvmFront {
+    /// Follows what the function says about where it answers.
+    fn follow(
+        accesses: &AccessQueue,
+        doorbells: Option<&mut DoorbellSlot>,
+        function: &NvmeFunction,
+    ) {
+        accesses.publish_bar0(function.bar0());
+        if let Some(doorbells) = doorbells {
+            doorbells.lay(function.mapped_doorbells());
+        }
+    }
+
     fn answer(now: Nanos, function: &mut NvmeFunction, access: &Access) -> u64 {
         let mut bytes = [0; 8];
         match access.data {
@@ -119,12 +150,22 @@ impl FrontEnd for KvmFront {
         if self.accesses.is_empty() {
             return Ok(false);
         }
-        self.accesses
-            .serve(|access| Self::answer(now, function, access));
+        let Self {
+            accesses,
+            doorbells,
+            ..
+        } = self;
+        accesses.serve(|accesses, access| {
+            let answer = Self::answer(now, function, access);
+            // Before the vCPU goes on.
+            Self::follow(accesses, doorbells.as_mut(), function);
+            answer
+        });
         Ok(true)
     }
 
-    fn flush(&mut self) -> Result<(), KvmFrontError> {
+    fn flush(&mut self, function: &mut NvmeFunction) -> Result<(), KvmFrontError> {
+        Self::follow(&self.accesses, self.doorbells.as_mut(), function);
         Ok(())
     }
 

@@ -15,6 +15,7 @@
 //! kinds of guest (Linux, micro-guest) attach it.
 
 mod access;
+mod confinement;
 mod device;
 mod interrupts;
 pub mod linux;
@@ -22,13 +23,18 @@ mod memory;
 #[cfg(target_arch = "x86_64")]
 pub mod micro;
 mod pci_bus;
+mod probe;
+mod statistics;
 mod vcpu;
 mod vm;
 
 pub use access::AccessPort;
+pub use confinement::{ConfinementError, Enforcement, Role, confine_process, confine_thread};
 pub use device::{Device, DeviceOptions, KvmFront};
 pub use interrupts::MsiRoutes;
 pub use memory::{HugePages, MemoryError, MemoryOptions};
 pub use pci_bus::{DEVICE_SLOT, PciBus};
+pub use probe::{KvmProbe, NATIVE_BELOW_NS, probe};
+pub use statistics::KvmExits;
 pub use vcpu::{Bus, Ending, ExitKind, Handled, Vcpus, VcpusHandle};
 pub use vm::{Irqchip, Vm, VmError};

@@ -114,7 +114,7 @@ impl PciBus {
     fn selected_register(&self, port: u16) -> Option<[u64; 2]> {
         let byte = u64::from(port.checked_sub(CONFIG_DATA).filter(|byte| *byte < 4)?);
         let selected = self.selected.load(Ordering::Relaxed);
-        if selected & CONFIG_ENABLE == 0 || selected >> 8 & 0xFF_0007 != 0 {
+        if selected & CONFIG_ENABLE == 0 || selected >> 8 & 0xFF07 != 0 {
             return None;
         }
         let device = u64::from(selected >> 11 & 0x1F);

@@ -11,8 +11,10 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 use libc::c_int;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
+use super::statistics::KvmExits;
 use super::vm::{VmError, host_error};
 use crate::drive::{Event, pin_thread};
+use crate::observe::{ExitReason, VcpuExits, VmExits};
 
 /// How long a kicked vCPU may take to leave the guest before it is kicked again: a kick may come
 /// just before the guest is entered, and is then lost.
@@ -38,27 +40,27 @@ pub enum Ending {
 /// Why a vCPU left the guest, for the accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitKind {
-    /// A port.
-    Port,
-    /// BAR0, at this offset.
+    /// An access to BAR0.
     Bar0 {
         /// Bytes from its start.
         offset: u64,
         /// Whether it was a write.
         write: bool,
     },
-    /// Configuration space, by either way.
-    Config,
-    /// Memory where nothing of ours is.
-    Mmio,
-    /// The processor waits for an interrupt.
-    Halt,
-    /// A fault that ended the guest.
-    Fatal,
-    /// Anything else.
-    Other,
+    /// Anything else that the guest did.
+    Guest(ExitReason),
     /// Not the guest's doing: a signal of the host.
     Interruption,
+}
+
+impl ExitKind {
+    fn count(self, exits: &VcpuExits) {
+        match self {
+            Self::Bar0 { offset, write } => exits.count_bar0(offset, write),
+            Self::Guest(reason) => exits.count(reason),
+            Self::Interruption => exits.count_interruption(),
+        }
+    }
 }
 
 /// What became of an access.
@@ -90,9 +92,6 @@ pub trait Bus: Send + Sync + 'static {
 
     /// A write of 1, 2 or 4 bytes to a port.
     fn port_write(&self, vcpu: usize, port: u16, data: &[u8]) -> Handled;
-
-    /// A vCPU left the guest for `kind`; called once for each time.
-    fn count(&self, vcpu: usize, kind: ExitKind);
 
     /// KVM could not go on with an instruction. Returns true when the guest may continue because
     /// the state has been mended.
@@ -140,17 +139,23 @@ impl VcpusHandle {
 
 impl Vcpus {
     /// Runs vCPUs that are set up, each on a thread of its own, kept on the core that stands at its
-    /// place in `cores` if there is one. `enter` runs in each thread before the guest does.
+    /// place in `cores` if there is one, and counted in `exits`, which has a place for each. `enter`
+    /// runs in each thread before the guest does.
     ///
     /// # Errors
     /// When the host gives no thread, eventfd or signal handler, or a core does not exist.
     pub fn start(
         fds: Vec<VcpuFd>,
         bus: &Arc<impl Bus>,
+        exits: &Arc<VmExits>,
         cores: &[usize],
-        enter: fn() -> std::io::Result<()>,
+        enter: impl Fn() -> std::io::Result<()> + Clone + Send + 'static,
     ) -> Result<Self, VmError> {
         install_kick_handler()?;
+        let kernels: Vec<_> = fds.iter().filter_map(KvmExits::of).collect();
+        if !kernels.is_empty() {
+            exits.set_kernel_exits(move || kernels.iter().map(|count| count.read().ok()).sum());
+        }
         let mut vcpus = Self {
             threads: Vec::with_capacity(fds.len()),
             shared: Arc::new(Shared {
@@ -165,9 +170,11 @@ impl Vcpus {
                 index,
                 fd,
                 bus: Arc::clone(bus),
+                exits: Arc::clone(exits),
                 shared: Arc::clone(&vcpus.shared),
             };
             let core = cores.get(index).copied();
+            let enter = enter.clone();
             vcpus.shared.running.fetch_add(1, Ordering::Relaxed);
             let spawned = std::thread::Builder::new()
                 .name(format!("vcpu{index}"))
@@ -251,6 +258,7 @@ struct VcpuThread<B> {
     index: usize,
     fd: VcpuFd,
     bus: Arc<B>,
+    exits: Arc<VmExits>,
     shared: Arc<Shared>,
 }
 
@@ -268,7 +276,7 @@ impl Drop for Running {
 }
 
 impl<B: Bus> VcpuThread<B> {
-    fn run(mut self, core: Option<usize>, enter: fn() -> std::io::Result<()>) {
+    fn run(mut self, core: Option<usize>, enter: impl Fn() -> std::io::Result<()>) {
         let shared = Arc::clone(&self.shared);
         let _running = Running(Arc::clone(&shared));
         let ready = core.map_or(Ok(()), pin_thread).and_then(|()| enter());
@@ -288,7 +296,7 @@ impl<B: Bus> VcpuThread<B> {
     fn until_end(&mut self) -> Option<Ending> {
         while !self.shared.stop.load(Ordering::Acquire) {
             let handled = self.enter_guest();
-            self.bus.count(self.index, handled.kind);
+            handled.kind.count(self.exits.vcpu(self.index));
             if handled.ending.is_some() {
                 return handled.ending;
             }
@@ -318,7 +326,7 @@ impl<B: Bus> VcpuThread<B> {
             }
             VcpuExit::IoOut(port, data) => bus.port_write(vcpu, port, data),
             // With interrupt controllers in KVM a halt stays there; without, nothing can end it.
-            VcpuExit::Hlt => Handled::by(ExitKind::Halt),
+            VcpuExit::Hlt => Handled::by(ExitKind::Guest(ExitReason::Halt)),
             VcpuExit::Intr => Handled::by(ExitKind::Interruption),
             VcpuExit::Shutdown => fatal(Ending::TripleFault),
             VcpuExit::SystemEvent(kind, _) => fatal(system_event(kind)),
@@ -329,7 +337,7 @@ impl<B: Bus> VcpuThread<B> {
             other => {
                 let other = format!("{other:?}");
                 log::debug!("vCPU {vcpu}: {other}");
-                Handled::by(ExitKind::Other)
+                Handled::by(ExitKind::Guest(ExitReason::Other))
             }
         }
     }
@@ -337,15 +345,20 @@ impl<B: Bus> VcpuThread<B> {
     /// KVM could not emulate an instruction: perhaps the bus can.
     fn mend(&mut self) -> Handled {
         if self.bus.mend(self.index, &mut self.fd) {
-            return Handled::by(ExitKind::Other);
+            return Handled::by(ExitKind::Guest(ExitReason::Other));
         }
         fatal(Ending::InternalError(describe_internal_error(&mut self.fd)))
     }
 }
 
 fn fatal(ending: Ending) -> Handled {
+    let reason = match ending {
+        Ending::TripleFault => ExitReason::Shutdown,
+        Ending::InternalError(_) => ExitReason::Internal,
+        _ => ExitReason::Other,
+    };
     Handled {
-        kind: ExitKind::Fatal,
+        kind: ExitKind::Guest(reason),
         ending: Some(ending),
     }
 }

@@ -8,7 +8,7 @@ use kvm_ioctls::{Kvm, VmFd};
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use super::memory::{self, MemoryError, MemoryOptions};
-use crate::dma::GuestRam;
+use crate::dma::{DoorbellPage, GuestRam};
 
 /// KVM wants three pages for itself on processors of one maker; out of the way of RAM and devices.
 const TSS_ADDRESS: usize = 0xFFFB_D000;
@@ -121,9 +121,9 @@ impl Vm {
         self.irqchip
     }
 
-    /// For memory that comes and goes: a slot of its own.
-    pub fn spare_slot(&self) -> MovableSlot {
-        self.slots.spare()
+    /// A slot for a page of doorbells.
+    pub fn doorbell_slot(&self, page: Arc<DoorbellPage>) -> DoorbellSlot {
+        self.slots.doorbells(page)
     }
 }
 
@@ -176,82 +176,72 @@ impl Slots {
         })
     }
 
-    fn spare(&self) -> MovableSlot {
+    fn doorbells(&self, page: Arc<DoorbellPage>) -> DoorbellSlot {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = *next;
         *next += 1;
-        MovableSlot {
+        DoorbellSlot {
             fd: Arc::clone(&self.fd),
             slot,
+            page,
             laid: None,
-            _memory: self._memory.clone(),
+            wanted: None,
         }
     }
 }
 
-/// A memory slot that shows one page of ours at changing places, or nowhere.
-pub struct MovableSlot {
+/// The memory slot that shows the guest a page of doorbells at changing places, or nowhere.
+pub struct DoorbellSlot {
     fd: Arc<VmFd>,
     slot: u32,
+    page: Arc<DoorbellPage>,
     laid: Option<u64>,
-    /// The machine's memory lives as long as its descriptor.
-    _memory: GuestMemoryMmap,
+    /// Where it was to be laid last.
+    wanted: Option<u64>,
 }
 
-impl MovableSlot {
-    /// Where the page lies in guest physical memory.
-    pub fn laid(&self) -> Option<u64> {
-        self.laid
-    }
-
-    /// Lays the page at host address `page` (of `bytes` bytes) at guest address `place`, or takes
-    /// it away. Accesses of the guest trap where nothing lies.
-    ///
-    /// # Errors
-    /// When KVM refuses; nothing lies anywhere then.
-    ///
-    /// # Safety
-    /// `page` must be page aligned and stay mapped until the slot is empty again or dropped, and
-    /// must be accessed as shared memory only.
-    pub unsafe fn lay(
-        &mut self,
-        page: *const u8,
-        bytes: u64,
-        place: Option<u64>,
-    ) -> Result<(), kvm_ioctls::Error> {
-        if self.laid == place {
-            return Ok(());
+impl DoorbellSlot {
+    /// Lays the page at guest address `place`, or takes it away. Accesses of the guest trap where
+    /// nothing lies; so they do where KVM refuses, because the guest has put the page where its RAM
+    /// is.
+    pub fn lay(&mut self, place: Option<u64>) {
+        if self.wanted == place {
+            return;
         }
+        self.wanted = place;
         if let Some(old) = self.laid.take() {
             // A slot cannot change its place: it is taken away first.
-            self.set(page, 0, old)?;
+            self.set(old, 0);
         }
-        if let Some(new) = place {
-            self.set(page, bytes, new)?;
+        if let Some(new) = place
+            && self.set(new, DoorbellPage::BYTES as u64)
+        {
             self.laid = Some(new);
         }
-        Ok(())
     }
 
-    fn set(&self, page: *const u8, bytes: u64, place: u64) -> Result<(), kvm_ioctls::Error> {
+    fn set(&self, place: u64, bytes: u64) -> bool {
         let description = kvm_userspace_memory_region {
             slot: self.slot,
             flags: 0,
             guest_phys_addr: place,
             memory_size: bytes,
-            userspace_addr: page.addr() as u64,
+            userspace_addr: self.page.host_address(),
         };
-        // SAFETY: `lay`'s caller promises that the page stays mapped while it is laid.
-        unsafe { self.fd.set_user_memory_region(description) }
+        // SAFETY: the page stays mapped for as long as `page`, that is, until the slot has been
+        // emptied by `drop`; everybody accesses it as shared memory only.
+        match unsafe { self.fd.set_user_memory_region(description) } {
+            Ok(()) => true,
+            Err(error) => {
+                log::warn!("the doorbells cannot be laid at {place:#x}: {error}");
+                false
+            }
+        }
     }
 }
 
-impl Drop for MovableSlot {
+impl Drop for DoorbellSlot {
     fn drop(&mut self) {
-        if let Some(place) = self.laid.take()
-            && let Err(error) = self.set(std::ptr::null(), 0, place)
-        {
-            log::error!("a memory slot cannot be emptied: {error}");
-        }
+        self.lay(None);
     }
 }

@@ -256,7 +256,7 @@ impl FrontEnd for PciQueues {
         Ok(true)
     }
 
-    fn flush(&mut self) -> Result<(), QueueError> {
+    fn flush(&mut self, _function: &mut NvmeFunction) -> Result<(), QueueError> {
         if self.interrupts_added {
             self.interrupts_added = false;
             Self::call(&self.interrupts).map_err(on_interrupts)?;

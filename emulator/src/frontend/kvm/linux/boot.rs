@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use linux_loader::bootparam::{boot_e820_entry, boot_params, setup_header};
 use linux_loader::loader::elf::PvhBootCapability;
 use linux_loader::loader::{BzImage, Elf, KernelLoader, KernelLoaderResult};
-use linux_loader::start_info::{
-    hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info,
-};
+use linux_loader::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::layout::{
@@ -68,7 +66,9 @@ pub enum BootError {
         source: std::io::Error,
     },
     /// It is no kernel for this machine.
-    #[error("{path}: is no kernel that can be booted: {reason}; give a vmlinux or bzImage for x86-64")]
+    #[error(
+        "{path}: is no kernel that can be booted: {reason}; give a vmlinux or bzImage for x86-64"
+    )]
     NoKernel {
         /// The file.
         path: PathBuf,

@@ -15,6 +15,7 @@ use super::serial::SerialPort;
 use crate::drive::Clock;
 use crate::frontend::kvm::pci_bus::{PciBus, Target};
 use crate::frontend::kvm::{Bus, Ending, ExitKind, Handled};
+use crate::observe::ExitReason;
 
 /// Frequency of the power management timer in Hz (ACPI 6.5, 4.8.3.3).
 const PM_TIMER_HZ: u128 = 3_579_545;
@@ -99,7 +100,7 @@ impl Chipset {
     }
 
     fn write_power(&self, port: u16, data: &[u8]) -> Option<Handled> {
-        let handled = Handled::by(ExitKind::Port);
+        let handled = Handled::by(ExitKind::Guest(ExitReason::PortIo));
         let value = match *data {
             [low] => u16::from(low),
             [low, high, ..] => u16::from_le_bytes([low, high]),
@@ -133,7 +134,7 @@ impl Chipset {
 
 fn ending(ending: Ending) -> Handled {
     Handled {
-        kind: ExitKind::Port,
+        kind: ExitKind::Guest(ExitReason::PortIo),
         ending: Some(ending),
     }
 }
@@ -141,8 +142,8 @@ fn ending(ending: Ending) -> Handled {
 fn handled(target: Option<Target>, write: bool) -> Handled {
     Handled::by(match target {
         Some(Target::Bar0(offset)) => ExitKind::Bar0 { offset, write },
-        Some(Target::Config) => ExitKind::Config,
-        None => ExitKind::Mmio,
+        Some(Target::Config) => ExitKind::Guest(ExitReason::Config),
+        None => ExitKind::Guest(ExitReason::Mmio),
     })
 }
 
@@ -159,17 +160,17 @@ impl Bus for Chipset {
         if let (Some((serial, offset)), [byte]) = (self.serial(port), &mut *data) {
             *byte = serial.read(offset);
         } else if self.pci.port_read(vcpu, port, data) {
-            return Handled::by(ExitKind::Config);
+            return Handled::by(ExitKind::Guest(ExitReason::Config));
         } else {
             self.read_power(port, data);
         }
-        Handled::by(ExitKind::Port)
+        Handled::by(ExitKind::Guest(ExitReason::PortIo))
     }
 
     fn port_write(&self, vcpu: usize, port: u16, data: &[u8]) -> Handled {
         if let (Some((serial, offset)), [byte]) = (self.serial(port), data) {
             serial.write(offset, *byte);
-            return Handled::by(ExitKind::Port);
+            return Handled::by(ExitKind::Guest(ExitReason::PortIo));
         }
         match (port, data) {
             (RESET, [value]) if value & RESET_CPU != 0 => return ending(Ending::Reset),
@@ -177,13 +178,11 @@ impl Bus for Chipset {
             _ => {}
         }
         if self.pci.port_write(vcpu, port, data) {
-            return Handled::by(ExitKind::Config);
+            return Handled::by(ExitKind::Guest(ExitReason::Config));
         }
         self.write_power(port, data)
-            .unwrap_or(Handled::by(ExitKind::Port))
+            .unwrap_or(Handled::by(ExitKind::Guest(ExitReason::PortIo)))
     }
-
-    fn count(&self, _vcpu: usize, _kind: ExitKind) {}
 
     fn mend(&self, _vcpu: usize, fd: &mut VcpuFd) -> bool {
         self.interpreter

@@ -9,6 +9,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 const INT3: u8 = 0xCC;
 /// Exception number of `int3`.
 const BREAKPOINT: u8 = 3;
+/// `fwait`.
+const FWAIT: u8 = 0x9B;
 
 /// Does what the interpreter does not.
 pub struct Interpreter {
@@ -25,6 +27,9 @@ impl Interpreter {
     pub fn mend(&self, fd: &mut VcpuFd) -> bool {
         match self.instruction(fd) {
             Some([INT3, ..]) => raise_breakpoint(fd).is_ok(),
+            // No floating point exception is ever pending in a kernel.
+            Some([FWAIT, ..]) => skip(fd, 1).is_ok(),
+            Some([0x0F, 0x05, ..]) => syscall(fd).is_ok(),
             Some(bytes) => {
                 log::error!("the interpreter does not know {bytes:02x?}");
                 false
@@ -44,11 +49,20 @@ impl Interpreter {
     }
 }
 
+fn skip(fd: &VcpuFd, bytes: u64) -> Result<(), kvm_ioctls::Error> {
+    let mut regs = fd.get_regs()?;
+    regs.rip += bytes;
+    fd.set_regs(&regs)
+}
+
+fn syscall(_fd: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
+    log::error!("SYSCALL SEEN");
+    Err(kvm_ioctls::Error::new(1))
+}
+
 /// The exception of a breakpoint that has been executed.
 fn raise_breakpoint(fd: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
-    let mut regs = fd.get_regs()?;
-    regs.rip += 1;
-    fd.set_regs(&regs)?;
+    skip(fd, 1)?;
     let mut events = fd.get_vcpu_events()?;
     events.exception.injected = 1;
     events.exception.nr = BREAKPOINT;

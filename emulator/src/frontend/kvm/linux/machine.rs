@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use kvm_ioctls::VcpuFd;
+
 use super::acpi::{self, AcpiError};
 use super::boot::{self, BootError, BootOptions};
 use super::chipset::Chipset;
@@ -11,10 +13,11 @@ use super::cpu::{self, Features};
 use super::interpreter::Interpreter;
 use super::layout::{COM1_IRQ, COM2_IRQ, ECAM};
 use super::serial::SerialPort;
-use crate::drive::PollerOptions;
-use crate::frontend::kvm::vm::kvm_error;
+use crate::drive::{PollerCounters, PollerOptions};
+use crate::frontend::kvm::vm::{host_error, kvm_error};
 use crate::frontend::kvm::{
-    Device, DeviceOptions, Irqchip, MemoryOptions, PciBus, Vcpus, Vm, VmError,
+    ConfinementError, Device, DeviceOptions, Enforcement, Irqchip, MemoryOptions, PciBus, Role,
+    Vcpus, Vm, VmError, confine_process, confine_thread,
 };
 use crate::pci::NvmeFunction;
 
@@ -56,6 +59,9 @@ pub enum MachineError {
     /// The tables.
     #[error(transparent)]
     Acpi(#[from] AcpiError),
+    /// System call filters.
+    #[error(transparent)]
+    Confinement(#[from] ConfinementError),
     /// Too many processors, or none.
     #[error("{cpus} processors are not possible: 1 to {MOST_CPUS} are")]
     Cpus {
@@ -70,29 +76,34 @@ impl MachineError {
         match self {
             Self::Boot(_) | Self::Cpus { .. } | Self::Acpi(_) => true,
             Self::Vm(error) => matches!(error, VmError::Memory(error) if error.is_usage()),
+            Self::Confinement(_) => false,
         }
     }
 }
 
-/// A machine whose guest runs. Dropping it ends the guest.
+/// A machine whose guest has not begun.
 pub struct Machine {
+    fds: Vec<VcpuFd>,
+    chipset: Arc<Chipset>,
+    cores: Vec<usize>,
+    device: Device,
+    vm: Vm,
+}
+
+/// A machine whose guest runs. Dropping it ends the guest.
+pub struct RunningMachine {
     // The guest ends before its device does.
     vcpus: Vcpus,
     device: Device,
-    console: Arc<SerialPort>,
     _vm: Vm,
 }
 
 impl Machine {
-    /// Builds the machine around `function` and starts the guest.
+    /// Builds the machine around `function`, with the kernel in its memory.
     ///
     /// # Errors
     /// See [`MachineError`].
-    pub fn start(
-        options: MachineOptions,
-        function: NvmeFunction,
-        enter: fn() -> std::io::Result<()>,
-    ) -> Result<Self, MachineError> {
+    pub fn build(options: MachineOptions, function: NvmeFunction) -> Result<Self, MachineError> {
         let cpus = options.cpus;
         if !(1..=MOST_CPUS).contains(&cpus) {
             return Err(MachineError::Cpus { cpus });
@@ -114,12 +125,7 @@ impl Machine {
         let interpreter = (options.features == Features::Interpretable)
             .then(|| Interpreter::new(vm.memory().clone()));
         let pci = PciBus::new(device.port().clone(), ECAM);
-        let chipset = Arc::new(Chipset::new(
-            pci,
-            Arc::clone(&console),
-            channel,
-            interpreter,
-        ));
+        let chipset = Arc::new(Chipset::new(pci, console, channel, interpreter));
         let mut fds = Vec::with_capacity(cpus.into());
         for index in 0..cpus {
             let fd = vm
@@ -132,18 +138,13 @@ impl Machine {
             }
             fds.push(fd);
         }
-        let vcpus = Vcpus::start(fds, &chipset, &options.cores, enter)?;
         Ok(Self {
-            vcpus,
+            fds,
+            chipset,
+            cores: options.cores,
             device,
-            console,
-            _vm: vm,
+            vm,
         })
-    }
-
-    /// The guest's processors, to wait for or to stop.
-    pub fn vcpus(&self) -> &Vcpus {
-        &self.vcpus
     }
 
     /// Its NVMe function.
@@ -153,16 +154,49 @@ impl Machine {
 
     /// The console, to give it input.
     pub fn console(&self) -> &Arc<SerialPort> {
-        &self.console
+        &self.chipset.console
+    }
+
+    /// Starts the guest. From here on every thread of the process may ask of the host only what its
+    /// role needs: whatever else is to be opened or started must have been before.
+    ///
+    /// # Errors
+    /// When the host gives no thread or no filter.
+    pub fn start(self, enforcement: Enforcement) -> Result<RunningMachine, MachineError> {
+        confine_process(enforcement)?;
+        self.device
+            .poller()
+            .handle()
+            .with_function(move |_, _| confine_thread(Role::Poller, enforcement))
+            .map_err(std::io::Error::other)
+            .map_err(host_error("the poller"))??;
+        let enter = move || Ok(confine_thread(Role::Vcpu, enforcement)?);
+        let vcpus = Vcpus::start(
+            self.fds,
+            &self.chipset,
+            self.device.exits(),
+            &self.cores,
+            enter,
+        )?;
+        Ok(RunningMachine {
+            vcpus,
+            device: self.device,
+            _vm: self.vm,
+        })
+    }
+}
+
+impl RunningMachine {
+    /// The guest's processors, to wait for or to stop.
+    pub fn vcpus(&self) -> &Vcpus {
+        &self.vcpus
     }
 
     /// Ends the guest if it still runs, and gives the function back.
     ///
     /// # Errors
     /// When the poller's thread has panicked.
-    pub fn end(
-        self,
-    ) -> Result<(NvmeFunction, crate::drive::PollerCounters), MachineError> {
+    pub fn end(self) -> Result<(NvmeFunction, PollerCounters), MachineError> {
         drop(self.vcpus);
         Ok(self.device.end()?)
     }

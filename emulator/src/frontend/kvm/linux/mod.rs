@@ -11,7 +11,7 @@ mod layout;
 mod machine;
 mod serial;
 
-pub use boot::{BootError, BootOptions};
-pub use cpu::Features;
-pub use machine::{MOST_CPUS, Machine, MachineError, MachineOptions};
+pub use boot::{BootError, BootOptions, Entry};
+pub use cpu::{Features, set_entry};
+pub use machine::{MOST_CPUS, Machine, MachineError, MachineOptions, RunningMachine};
 pub use serial::SerialPort;

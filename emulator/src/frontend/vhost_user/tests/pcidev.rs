@@ -215,8 +215,14 @@ fn message_goes_into_a_buffer_and_the_guest_is_called_once() {
 
     assert_eq!(bench.queues.send(0, MESSAGE), Delivery::Sent);
     assert_eq!(bench.queues.send(1, MESSAGE), Delivery::Sent);
-    bench.queues.flush().expect("a ring in RAM");
-    bench.queues.flush().expect("a ring in RAM");
+    bench
+        .queues
+        .flush(&mut bench.function)
+        .expect("a ring in RAM");
+    bench
+        .queues
+        .flush(&mut bench.function)
+        .expect("a ring in RAM");
 
     assert_eq!(bench.interrupts.used(), Some((0, 20)));
     assert_eq!(bench.interrupts.used(), Some((1, 20)));
@@ -254,7 +260,10 @@ fn guest_that_reads_no_calls_does_not_stop_the_device() {
         let head = u16::try_from(round % 8).expect("small");
         bench.interrupts.add(head, &[(IN, 20, WRITE)]);
         assert_eq!(bench.queues.send(0, MESSAGE), Delivery::Sent);
-        bench.queues.flush().expect("a ring in RAM");
+        bench
+            .queues
+            .flush(&mut bench.function)
+            .expect("a ring in RAM");
     }
 
     assert!(bench.notifications[1].calls() > 0);
@@ -283,7 +292,10 @@ fn guest_is_told_of_served_accesses_before_its_queue_runs_full() {
 
     for _ in 0..256 {
         bench.read(CFG_READ, 0, 4);
-        bench.queues.flush().expect("a ring in RAM");
+        bench
+            .queues
+            .flush(&mut bench.function)
+            .expect("a ring in RAM");
     }
 
     assert_eq!(bench.notifications[0].calls(), 2);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
+mod exits;
+
 use super::*;
 
 fn sample() -> Counters {
@@ -75,4 +77,58 @@ fn since_subtracts_queue_by_queue() {
 #[test]
 fn opcode_above_the_slots_counts_in_the_last() {
     assert_eq!(sample().queues()[2].opcodes[OPCODE_SLOTS - 1], 1);
+}
+
+#[test]
+fn page_of_a_machine_that_counts_exits_tells_them() {
+    let exits = Arc::new(VmExits::new(1));
+    exits.vcpu(0).count(ExitReason::Halt);
+    exits.vcpu(0).count_interruption();
+    exits.count_ioeventfd_signals(3);
+    let mut counters = sample();
+    counters.set_exits(Arc::clone(&exits));
+    let read_back = |counters: &Counters| {
+        let page = write_page(counters, 0, |_| QueueState::default());
+        CountersPage::parse(&page).unwrap().counters
+    };
+
+    let parsed = read_back(&counters);
+
+    assert_eq!(parsed.exits(), Some(exits.totals()));
+    assert_eq!(parsed, counters);
+    exits.set_kernel_exits(|| Some(u64::MAX));
+    let kernel_exits = read_back(&counters).exits().unwrap().kernel_exits;
+    assert_eq!(kernel_exits, Some(u64::MAX));
+}
+
+#[test]
+fn page_of_a_device_without_such_a_machine_tells_none() {
+    let page = write_page(&sample(), 0, |_| QueueState::default());
+    let parsed = CountersPage::parse(&page).unwrap().counters;
+    assert_eq!(parsed.exits(), None);
+    assert_eq!(parsed.summary().exits_per_io(), None);
+}
+
+#[test]
+fn clone_of_counters_stands_still_while_exits_go_on() {
+    let exits = Arc::new(VmExits::new(1));
+    let mut counters = sample();
+    counters.set_exits(Arc::clone(&exits));
+    exits.vcpu(0).count(ExitReason::PortIo);
+    let before = counters.clone();
+
+    exits.vcpu(0).count(ExitReason::PortIo);
+    counters.queue_mut(1).unwrap().polled += 4;
+    let summary = counters.since(&before).summary();
+
+    assert_eq!(before.exits().unwrap().guest_exits, 1);
+    assert_eq!(summary.exits.unwrap().guest_exits, 1);
+    assert_eq!(summary.exits_per_io(), Some(0.25));
+}
+
+#[test]
+fn difference_to_counters_without_exits_has_none() {
+    let mut counters = sample();
+    counters.set_exits(Arc::new(VmExits::new(1)));
+    assert_eq!(counters.since(&sample()).exits(), None);
 }
