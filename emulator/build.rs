@@ -56,7 +56,9 @@ fn compiler(source: &Path) -> Command {
         command.args(["-C", option]);
     }
     let script = source.join("link.ld");
-    command.arg("-C").arg(format!("link-arg=-T{}", script.display()));
+    command
+        .arg("-C")
+        .arg(format!("link-arg=-T{}", script.display()));
     let linker = variable("RUSTC_LINKER");
     if !linker.is_empty() {
         command.arg("-C").arg(format!("linker={linker}"));

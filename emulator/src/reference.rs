@@ -218,7 +218,9 @@ mod tests {
     fn nanos_each_is_of_the_quietest_tenth() {
         let slow = Duration::from_micros(500);
         let quick = Duration::from_nanos(100 * WINDOW);
-        let mut windows: Windows = (0..20).map(|at| if at < 3 { quick } else { slow }).collect();
+        let mut windows: Windows = (0..20)
+            .map(|at| if at < 3 { quick } else { slow })
+            .collect();
         assert_eq!(windows.nanos_each(), Some(100.0));
     }
 

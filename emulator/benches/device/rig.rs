@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use emulator::controller::{BlockSize, ControllerConfig, InterruptSink, NamespaceConfig};
 use emulator::dma::GuestRam;
-use emulator::engine::{DOORBELLS, Engine};
 use emulator::drive::pin_thread;
+use emulator::engine::{DOORBELLS, Engine};
 use emulator::media::{self, Backing, MediaConfig};
 use emulator::reference::{Random, WINDOW, Windows};
 use emulator::spec::{AdminOpcode, CompletionQueueEntry, NvmOpcode, SubmissionQueueEntry};
 use emulator::timing::{Model, Profile};
 use vm_memory::{VolatileMemory, VolatileSlice};
 use zerocopy::{FromBytes, IntoBytes};
-
 
 /// Where guest RAM begins, and the places in it.
 const RAM: u64 = 0x1000_0000;

@@ -160,7 +160,11 @@ impl Plan {
         if let Some(failure) = report.failure() {
             return Err(MicroError::Failed(failure));
         }
-        let measured = report.vcpus.into_iter().next().and_then(|vcpu| vcpu.measured);
+        let measured = report
+            .vcpus
+            .into_iter()
+            .next()
+            .and_then(|vcpu| vcpu.measured);
         let exits = report.measured_exits;
         let (Some(mut measured), Some(exits)) = (measured, exits) else {
             return Err(MicroError::Failed("the guest measured nothing".into()));
@@ -171,15 +175,10 @@ impl Plan {
             block_size: self.bytes,
             iops: measured.rate(),
             lat_p50_ns: measured.latency_p50_ns,
-            exits_per_io: ratio(exits.by_guest(), measured.commands),
+            exits_per_io: exits.per_command(measured.commands).unwrap_or(0.0),
         };
         Ok((row, function))
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a ratio")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole as f64
 }
 
 impl fmt::Display for BenchReport {

@@ -1,37 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the micro-guest finds beside its RAM: the PCI bus and the exit page.
 
-use super::account::Account;
 use super::layout::EXIT;
 use crate::frontend::kvm::pci_bus::Target;
 use crate::frontend::kvm::{Bus, Ending, ExitKind, Handled, PciBus};
+use crate::observe::ExitReason;
 
 /// The guest's bus.
 pub struct MicroBus {
     pci: PciBus,
-    account: Account,
 }
 
 impl MicroBus {
-    /// A bus for `vcpus` vCPUs.
-    pub fn new(pci: PciBus, vcpus: usize) -> Self {
-        Self {
-            pci,
-            account: Account::new(vcpus),
-        }
-    }
-
-    /// How often the guest was left.
-    pub fn account(&self) -> &Account {
-        &self.account
+    /// A bus with nothing but `pci` and the exit page.
+    pub fn new(pci: PciBus) -> Self {
+        Self { pci }
     }
 }
 
 fn handled(target: Option<Target>, write: bool) -> Handled {
     Handled::by(match target {
         Some(Target::Bar0(offset)) => ExitKind::Bar0 { offset, write },
-        Some(Target::Config) => ExitKind::Config,
-        None => ExitKind::Mmio,
+        Some(Target::Config) => ExitKind::Guest(ExitReason::Config),
+        None => ExitKind::Guest(ExitReason::Mmio),
     })
 }
 
@@ -44,7 +35,7 @@ impl Bus for MicroBus {
         // Before anything else: wherever the guest has put BAR0, it must be able to end.
         if let (EXIT, Ok(code)) = (address, data.try_into()) {
             return Handled {
-                kind: ExitKind::Mmio,
+                kind: ExitKind::Guest(ExitReason::Mmio),
                 ending: Some(Ending::Exit(u32::from_le_bytes(code))),
             };
         }
@@ -53,14 +44,10 @@ impl Bus for MicroBus {
 
     /// There are no ports.
     fn port_read(&self, _vcpu: usize, _port: u16, _data: &mut [u8]) -> Handled {
-        Handled::by(ExitKind::Port)
+        Handled::by(ExitKind::Guest(ExitReason::PortIo))
     }
 
     fn port_write(&self, _vcpu: usize, _port: u16, _data: &[u8]) -> Handled {
-        Handled::by(ExitKind::Port)
-    }
-
-    fn count(&self, vcpu: usize, kind: ExitKind) {
-        self.account.count(vcpu, kind);
+        Handled::by(ExitKind::Guest(ExitReason::PortIo))
     }
 }

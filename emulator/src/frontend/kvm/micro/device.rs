@@ -4,7 +4,7 @@
 use vm_memory::VolatileSlice;
 
 use super::Doorbells;
-use crate::controller::{BlockSize, ControllerConfig, NamespaceConfig, SetupError};
+use crate::controller::{BlockSize, ControllerConfig, DoorbellMode, NamespaceConfig, SetupError};
 use crate::engine::Engine;
 use crate::media::{self, Backing, Media, MediaConfig, MediaError, OpenError};
 use crate::pci::{Identity, NvmeFunction};
@@ -62,7 +62,11 @@ impl DeviceSetup {
         let config = ControllerConfig {
             queue_pairs: self.queue_pairs,
             vectors,
-            shadow_doorbells: self.doorbells == Doorbells::Shadow,
+            doorbells: match self.doorbells {
+                Doorbells::Exit => DoorbellMode::Exit,
+                Doorbells::Shadow => DoorbellMode::Shadow,
+                Doorbells::Mapped => DoorbellMode::Mapped,
+            },
             ..ControllerConfig::default()
         };
         let namespace = NamespaceConfig {

@@ -130,13 +130,13 @@ impl MicroGuest {
             poller: self.poller.clone(),
         };
         let device = Device::attach(&vm, function, options)?;
-        let bus = MicroBus::new(PciBus::new(device.port().clone(), ECAM), self.vcpus.into());
-        let bus = Arc::new(bus);
+        let bus = Arc::new(MicroBus::new(PciBus::new(device.port().clone(), ECAM)));
+        let exits = Arc::clone(device.exits());
         let (program, fds) = self.load(&vm)?;
         let begun = Instant::now();
-        let vcpus = Vcpus::start(fds, &bus, &self.cores, || Ok(()))?;
+        let vcpus = Vcpus::start(fds, &bus, &exits, &self.cores, || Ok(()))?;
         let count = self.vcpus.into();
-        let marks = watch::watch(&program, &bus, &vcpus, count, self.limit, follow)?;
+        let marks = watch::watch(&program, &exits, &vcpus, count, self.limit, follow)?;
         let ending = vcpus.wait(Some(Duration::ZERO));
         let elapsed = begun.elapsed();
         let (function, poller) = device.end()?;
@@ -145,7 +145,7 @@ impl MicroGuest {
             doorbells: self.doorbells,
             ending,
             vcpus: self.collect(&program, &marks)?,
-            exits: bus.account().sums(),
+            exits: exits.snapshot(),
             measured_exits: marks.span().map(|(_, exits)| exits),
             elapsed,
             device: function.engine().counters().clone(),
@@ -167,12 +167,7 @@ impl MicroGuest {
             }
         };
         let vcpus = u64::from(self.vcpus);
-        fits(
-            (1..=MAX_VCPUS).contains(&vcpus),
-            "vCPUs",
-            vcpus,
-            "1 to 16",
-        )?;
+        fits((1..=MAX_VCPUS).contains(&vcpus), "vCPUs", vcpus, "1 to 16")?;
         fits(
             (LEAST_RAM..RAM_LIMIT).contains(&self.ram),
             "RAM",

@@ -7,15 +7,11 @@
 //! share. [`MicroGuest`] starts it with a [`Scenario`] and gives a [`Report`]; [`bench_device`]
 //! measures with it.
 
-mod account;
 mod bench;
 mod bus;
 mod device;
 mod guest;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "some of it is the guest's alone")
-)]
+#[expect(dead_code, reason = "some of it is the guest's alone")]
 #[path = "../../../../micro-guest/layout.rs"]
 mod layout;
 mod paging;
@@ -25,11 +21,10 @@ mod scenario;
 mod start;
 mod watch;
 
-pub use account::ExitCounts;
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_device};
 pub use device::DeviceSetup;
 pub use guest::{MicroError, MicroGuest};
 pub use layout::Counts;
-pub use report::{CheckFailure, Measured, Report, Verdict, VcpuReport};
+pub use report::{CheckFailure, Measured, Report, VcpuReport, Verdict};
 pub use scenario::{Doorbells, Measurement, Scenario};
 pub use watch::Progress;

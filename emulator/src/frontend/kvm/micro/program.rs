@@ -123,7 +123,11 @@ impl Program {
     /// As above.
     pub fn latencies(&self, vcpu: u64) -> Result<Vec<u64>, ProgramError> {
         (0..LATENCY_BUCKETS)
-            .map(|bucket| Ok(self.memory.read_obj(GuestAddress(latencies(vcpu) + 8 * bucket))?))
+            .map(|bucket| {
+                Ok(self
+                    .memory
+                    .read_obj(GuestAddress(latencies(vcpu) + 8 * bucket))?)
+            })
             .collect()
     }
 
@@ -133,7 +137,11 @@ impl Program {
     /// As above.
     pub fn windows(&self, vcpu: u64, count: u64) -> Result<Vec<u32>, ProgramError> {
         (0..count.min(MAX_WINDOWS))
-            .map(|window| Ok(self.memory.read_obj(GuestAddress(windows(vcpu) + 4 * window))?))
+            .map(|window| {
+                Ok(self
+                    .memory
+                    .read_obj(GuestAddress(windows(vcpu) + 4 * window))?)
+            })
             .collect()
     }
 }

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::account::ExitCounts;
 use super::layout::{
     Counts, EXIT_BAD_PARAMETERS, EXIT_DONE, Results, VERDICT_FAIL, VERDICT_PANIC, VERDICT_PASS,
     VERDICT_UNUSED, latency_of_bucket,
@@ -12,7 +11,7 @@ use super::layout::{
 use super::scenario::{Doorbells, Scenario};
 use crate::drive::PollerCounters;
 use crate::frontend::kvm::Ending;
-use crate::observe::Counters;
+use crate::observe::{Counters, ExitCounts, ExitTotals};
 use crate::reference::{WINDOW, Windows};
 
 /// A check that did not hold, or a panic.
@@ -190,7 +189,7 @@ pub struct Report {
     /// Exits of the whole run.
     pub exits: ExitCounts,
     /// Exits while a measurement lasted.
-    pub measured_exits: Option<ExitCounts>,
+    pub measured_exits: Option<ExitTotals>,
     /// How long the guest ran.
     pub elapsed: Duration,
     /// What the device counted.
@@ -202,7 +201,10 @@ pub struct Report {
 impl Report {
     /// What vCPU 0 did.
     pub fn counts(&self) -> Counts {
-        self.vcpus.first().map(|vcpu| vcpu.counts).unwrap_or_default()
+        self.vcpus
+            .first()
+            .map(|vcpu| vcpu.counts)
+            .unwrap_or_default()
     }
 
     /// Why the run did not go as the scenario must, in a few lines; `None`: it did.

@@ -3,11 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::account::ExitCounts;
-use super::bus::MicroBus;
 use super::layout::{PHASE_DONE, PHASE_READY, VERDICT_FAIL};
 use super::program::{Program, ProgramError};
 use crate::frontend::kvm::Vcpus;
+use crate::observe::{ExitTotals, VmExits};
 
 /// Time between two looks. Each takes the processor from the guest or the poller for a moment, where
 /// there is no third one.
@@ -26,7 +25,7 @@ pub struct Progress {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: Instant,
-    exits: ExitCounts,
+    exits: ExitTotals,
 }
 
 /// Begin and end of a measurement, as the host saw them.
@@ -38,7 +37,7 @@ pub struct Marks {
 
 impl Marks {
     /// How long it took, and the exits in it; `None` when there was none.
-    pub fn span(&self) -> Option<(Duration, ExitCounts)> {
+    pub fn span(&self) -> Option<(Duration, ExitTotals)> {
         let (begin, end) = (self.begin?, self.end?);
         Some((end.at - begin.at, end.exits.since(&begin.exits)))
     }
@@ -50,7 +49,7 @@ impl Marks {
 /// None in practice: the guest's memory is always there.
 pub fn watch(
     program: &Program,
-    bus: &MicroBus,
+    exits: &VmExits,
     vcpus: &Vcpus,
     count: u64,
     limit: Duration,
@@ -68,7 +67,7 @@ pub fn watch(
             if slot.is_none() && all_reached(program, count, phase)? {
                 // The guest waits for the word and does nothing else meanwhile.
                 *slot = Some(Mark {
-                    exits: bus.account().sums(),
+                    exits: exits.totals(),
                     at: Instant::now(),
                 });
                 program.acknowledge(phase)?;
