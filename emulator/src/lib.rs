@@ -8,7 +8,8 @@
 //! ```
 //!
 //! `pci` also imports `controller`; `observe` is imported by those that count and imports only
-//! `spec`; `control` sits beside `frontend`. `timing` and `spec` import nothing of ours.
+//! `spec`; `control` sits beside `frontend`. `timing` and `spec` import nothing of ours. `reference`
+//! measures the machine, not the device, and is for those that measure.
 
 pub mod cli;
 pub mod config;
@@ -22,5 +23,6 @@ pub mod frontend;
 pub mod media;
 pub mod observe;
 pub mod pci;
+pub mod reference;
 pub mod spec;
 pub mod timing;

@@ -10,7 +10,6 @@
 //!
 //! `cargo bench -p emulator` (two cores or more).
 
-mod reference;
 mod rig;
 
 use std::time::Duration;
@@ -18,8 +17,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use emulator::controller::BlockSize;
 use emulator::media::Backing;
+use emulator::reference::{Reference, WINDOW, Windows, two_cores};
 
-use reference::{Reference, WINDOW, Windows};
 use rig::{Access, Rig};
 
 /// Size of the namespaces and of the area that the reference copies from, in bytes: far more than
@@ -91,8 +90,11 @@ fn main() {
         .measurement_time(Duration::from_secs(4))
         .sample_size(20)
         .configure_from_args();
-    let cores = reference::two_cores();
-    let reference = Reference::measure(cores, AREA);
+    let cores = two_cores().expect("the process has an affinity");
+    if cores.0 == cores.1 {
+        eprintln!("one core only: driver and poller share it, the figures mean nothing");
+    }
+    let reference = Reference::measure(cores, AREA).expect("cores and memory to measure with");
     let mut lines = vec![reference.to_string()];
     for case in cases() {
         lines.extend(commands(&mut criterion, cores, &reference, &case));

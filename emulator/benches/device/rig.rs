@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use emulator::controller::{BlockSize, ControllerConfig, InterruptSink, NamespaceConfig};
 use emulator::dma::GuestRam;
+use emulator::drive::pin_thread;
 use emulator::engine::{DOORBELLS, Engine};
 use emulator::media::{self, Backing, MediaConfig};
+use emulator::reference::{Random, WINDOW, Windows};
 use emulator::spec::{AdminOpcode, CompletionQueueEntry, NvmOpcode, SubmissionQueueEntry};
 use emulator::timing::{Model, Profile};
 use vm_memory::{VolatileMemory, VolatileSlice};
 use zerocopy::{FromBytes, IntoBytes};
-
-use crate::reference::{Random, WINDOW, Windows, pin};
 
 /// Where guest RAM begins, and the places in it.
 const RAM: u64 = 0x1000_0000;
@@ -194,7 +194,7 @@ impl Rig {
         let (ready, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                pin(cores.1);
+                pin_thread(cores.1).expect("the poller's core");
                 engine.resume_polling();
                 ready.store(true, Ordering::Release);
                 while !stop.load(Ordering::Relaxed) {
@@ -204,7 +204,7 @@ impl Rig {
                     }
                 }
             });
-            pin(cores.0);
+            pin_thread(cores.0).expect("the driver's core");
             while !ready.load(Ordering::Acquire) {
                 spin_loop();
             }

@@ -20,6 +20,8 @@ mod device;
 mod interrupts;
 pub mod linux;
 mod memory;
+#[cfg(target_arch = "x86_64")]
+pub mod micro;
 mod pci_bus;
 mod probe;
 mod statistics;

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What the device does under KVM, in every doorbell mode, beside what the machine does at best.
+//!
+//! One vCPU on one core, the poller on another. Rates are of the quietest tenth of windows of 1024
+//! commands, as the yardsticks are ([`crate::reference`]); latencies are medians over all commands.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::device::DeviceSetup;
+use super::guest::{MicroError, MicroGuest};
+use super::scenario::{Doorbells, Measurement, Scenario};
+use crate::controller::BlockSize;
+use crate::drive::PollerOptions;
+use crate::pci::NvmeFunction;
+use crate::reference::{Reference, two_cores};
+use crate::timing::Profile;
+
+/// The profile that adds no time.
+const FLOOR: &str = include_str!("../../../../../configs/profiles/floor.toml");
+
+/// How it is measured.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// Bytes of the namespace and of the area that the yardstick copies from: far more than any
+    /// cache.
+    pub area: u64,
+    /// Commands of each row without traps; rows with traps have a fiftieth.
+    pub commands: u64,
+    /// Modes, in order.
+    pub doorbells: Vec<Doorbells>,
+    /// Cores of vCPU and poller; chosen if not given.
+    pub cores: Option<(usize, usize)>,
+}
+
+impl Default for BenchOptions {
+    fn default() -> Self {
+        Self {
+            area: 1 << 30,
+            commands: 1_000_000,
+            doorbells: Doorbells::ALL.to_vec(),
+            cores: None,
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BenchRow {
+    /// How the guest rang.
+    pub doorbells: Doorbells,
+    /// Commands in flight.
+    pub depth: u16,
+    /// Bytes of a command.
+    pub block_size: u32,
+    /// Commands a second.
+    pub iops: f64,
+    /// Median latency in nanoseconds.
+    pub lat_p50_ns: f64,
+    /// Exits that the guest caused, per command.
+    pub exits_per_io: f64,
+}
+
+/// All measurements of a run and its yardsticks.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    /// The measurements.
+    pub rows: Vec<BenchRow>,
+    /// A cache line from one of the two cores to the other and back, in nanoseconds.
+    pub core_round_trip_ns: f64,
+    /// 4 KiB copies a second out of a large area.
+    pub memcpy_4k_per_s: f64,
+}
+
+/// Depth and bytes of each mode's measurements.
+const SHAPES: [(u16, u32); 3] = [(1, 512), (32, 512), (32, 4096)];
+
+/// Measures. Takes some seconds.
+///
+/// # Errors
+/// When there is no KVM, or a guest's check fails.
+pub fn bench_device(options: &BenchOptions) -> Result<BenchReport, MicroError> {
+    let cores = match options.cores {
+        Some(cores) => cores,
+        None => two_cores().map_err(MicroError::Reference)?,
+    };
+    let reference = Reference::measure(cores, options.area).map_err(MicroError::Reference)?;
+    let mut rows = Vec::new();
+    for &doorbells in &options.doorbells {
+        let setup = DeviceSetup {
+            doorbells,
+            bytes: options.area,
+            block: BlockSize::B512,
+            queue_pairs: 2,
+            profile: Profile::parse(FLOOR, "floor").map_err(|error| {
+                MicroError::Failed(format!("the profile without delays: {error}"))
+            })?,
+            seed: 1,
+            filled: true,
+        };
+        let blocks = setup.blocks();
+        let mut function = setup.build()?;
+        for (depth, bytes) in SHAPES {
+            let plan = Plan {
+                doorbells,
+                depth,
+                bytes,
+                blocks,
+                commands: options.commands,
+                cores,
+            };
+            let (row, back) = plan.run(function)?;
+            rows.push(row);
+            function = back;
+        }
+    }
+    Ok(BenchReport {
+        rows,
+        core_round_trip_ns: reference.round_trip_nanos,
+        memcpy_4k_per_s: reference.copies_per_second(),
+    })
+}
+
+/// One row to be.
+struct Plan {
+    doorbells: Doorbells,
+    depth: u16,
+    bytes: u32,
+    blocks: u64,
+    commands: u64,
+    cores: (usize, usize),
+}
+
+impl Plan {
+    fn run(&self, function: NvmeFunction) -> Result<(BenchRow, NvmeFunction), MicroError> {
+        let commands = match self.doorbells {
+            Doorbells::Exit => self.commands / 50,
+            Doorbells::Shadow | Doorbells::Mapped => self.commands,
+        };
+        let measurement = Measurement {
+            depth: self.depth,
+            bytes: self.bytes,
+            writes: false,
+            commands,
+            batch: (self.depth / 4).max(1),
+        };
+        let scenario = Scenario::Bench(measurement);
+        let guest = MicroGuest {
+            cores: vec![self.cores.0],
+            poller: PollerOptions {
+                cpu: Some(self.cores.1),
+                idle_sleep: None,
+            },
+            limit: Duration::from_secs(120),
+            ..MicroGuest::new(scenario, self.doorbells, 512, self.blocks)
+        };
+        let (report, function) = guest.run(function, |_| {})?;
+        if let Some(failure) = report.failure() {
+            return Err(MicroError::Failed(failure));
+        }
+        let measured = report
+            .vcpus
+            .into_iter()
+            .next()
+            .and_then(|vcpu| vcpu.measured);
+        let exits = report.measured_exits;
+        let (Some(mut measured), Some(exits)) = (measured, exits) else {
+            return Err(MicroError::Failed("the guest measured nothing".into()));
+        };
+        let row = BenchRow {
+            doorbells: self.doorbells,
+            depth: self.depth,
+            block_size: self.bytes,
+            iops: measured.rate(),
+            lat_p50_ns: measured.latency_p50_ns,
+            exits_per_io: exits.per_command(measured.commands).unwrap_or(0.0),
+        };
+        Ok((row, function))
+    }
+}
+
+impl fmt::Display for BenchReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "doorbells  depth  block    IOPS       latency p50                exits/IO    beside"
+        )?;
+        for row in &self.rows {
+            let beside = if row.depth == 1 {
+                String::new()
+            } else if row.block_size == 4096 {
+                format!(
+                    "{:.2} of the rate of 4 KiB copies",
+                    row.iops / self.memcpy_4k_per_s
+                )
+            } else {
+                format!("{:.2} of 3.0 M/s", row.iops / 3e6)
+            };
+            writeln!(
+                f,
+                "{:<9}  {:>5}  {:>5}  {:>7.3} M  {:>7.0} ns {:>6.1} round trips  {:>10.6}    {beside}",
+                row.doorbells,
+                row.depth,
+                row.block_size,
+                row.iops / 1e6,
+                row.lat_p50_ns,
+                row.lat_p50_ns / self.core_round_trip_ns,
+                row.exits_per_io,
+            )?;
+        }
+        write!(
+            f,
+            "this run's own yardsticks: core-to-core round trip {:.0} ns; {:.2} M copies of 4 KiB a second",
+            self.core_round_trip_ns,
+            self.memcpy_4k_per_s / 1e6
+        )
+    }
+}
