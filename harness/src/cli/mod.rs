@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
+mod bench;
 mod context;
 mod guest;
 mod launch;
@@ -51,6 +52,9 @@ enum Command {
     Launch(launch::LaunchOptions),
     /// Runs correctness checks in a guest; KTAP on stdout.
     Suite(suite::SuiteOptions),
+    /// Measures the device alone.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Builds, shows, removes or edits the guest.
     #[command(subcommand)]
     Guest(guest::GuestCommand),
@@ -95,6 +99,7 @@ fn dispatch(
         Some(Command::Sweep(options)) => sweep::run(&options, verbose),
         Some(Command::Launch(options)) => launch::run(&options, verbose),
         Some(Command::Suite(options)) => suite::run(&options, verbose),
+        Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),
         Some(Command::Start(_) | Command::Device(_)) => Ok(ExitCode::SUCCESS),

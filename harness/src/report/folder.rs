@@ -41,27 +41,33 @@ struct RunFile<'a> {
     document: &'a Document,
 }
 
+/// Makes the folder that the user named, or a new one in `results/` that has `subject` in its name.
+///
+/// # Errors
+/// Exit 2 when the named folder holds something already; exit 3 when none can be made.
+pub fn make_folder(named: Option<&Path>, subject: &str) -> anyhow::Result<PathBuf> {
+    let Some(path) = named else {
+        return new_in(Path::new("results"), subject);
+    };
+    let taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    if taken {
+        return Err(Failure::usage(format!(
+            "{} is not empty: name another folder with --out",
+            path.display()
+        ))
+        .into());
+    }
+    fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
+    Ok(path.to_owned())
+}
+
 impl ResultFolder {
     /// Makes the folder that the user named, or a new one in `results/`.
     ///
     /// # Errors
     /// Exit 2 when the named folder holds something already; exit 3 when none can be made.
     pub fn create(named: Option<&Path>, profile: &str) -> anyhow::Result<Self> {
-        let path = match named {
-            Some(path) => {
-                let taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-                if taken {
-                    return Err(Failure::usage(format!(
-                        "{} is not empty: name another folder with --out",
-                        path.display()
-                    ))
-                    .into());
-                }
-                fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))?;
-                path.to_owned()
-            }
-            None => new_in(Path::new("results"), profile)?,
-        };
+        let path = make_folder(named, profile)?;
         for part in ["fio", "configs"] {
             let part = path.join(part);
             fs::create_dir(&part).with_context(|| format!("making {}", part.display()))?;

@@ -6,5 +6,5 @@ mod folder;
 mod table;
 
 pub use environment::{Environment, revision};
-pub use folder::ResultFolder;
+pub use folder::{ResultFolder, make_folder};
 pub use table::{Style, counters, depth_table, submission};
