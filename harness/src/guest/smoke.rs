@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -103,7 +103,11 @@ fn populate(root: &Path, code: &Path) -> anyhow::Result<()> {
             .arg(&init)
             .arg(code),
     )?;
+    // Where kernels look for it on a disk.
+    let sbin = root.join("sbin");
     fs::set_permissions(&init, Permissions::from_mode(0o755))
+        .and_then(|()| fs::create_dir(&sbin))
+        .and_then(|()| symlink("../init", sbin.join("init")))
         .with_context(|| format!("cannot write {}", init.display()))
 }
 
