@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! How the image and the command list reach a guest that sees no directory of the host: as one
-//! archive that is loaded with the kernel.
+//! archive that is loaded with the kernel. A distribution's kernel finds in it the modules that it
+//! needs to see the device.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,8 @@ pub fn make(spec: &Spec<'_>, scratch: &Path) -> anyhow::Result<PathBuf> {
     let path = scratch.join("initrd");
     let image = spec.initramfs.context("the image has no archive")?;
     let commands = serde_json::to_vec(&spec.commands).context("writing the guest's commands")?;
-    guest::join(image, &guest::overlay(&commands, &[])?, &path)?;
+    let modules = guest::modules_overlay(spec.kernel)?.unwrap_or_default();
+    guest::join(image, &guest::overlay(&commands, &modules)?, &path)?;
     let length = path.metadata().context("the image's archive")?.len();
     check_memory(spec.memory_mib, length)?;
     Ok(path)

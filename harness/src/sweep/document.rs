@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The document of a sweep: what `--json` prints and `run.json` keeps.
 
-use emulator::observe::Summary;
+use emulator::observe::{ExitTotals, Summary};
 use serde::Serialize;
 
 use super::IoPath;
@@ -108,7 +108,7 @@ pub struct Exits {
     pub exits_per_io: f64,
     /// Returns that the host's signals caused.
     pub host_interruptions: u64,
-    /// Exits that the guest caused.
+    /// Exits that the guest caused: returns from KVM_RUN and writes that an ioeventfd swallowed.
     pub exits: u64,
     /// What the host's kernel counts as exits, if it tells: those that it deals with itself too.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +116,15 @@ pub struct Exits {
 }
 
 impl Exits {
+    fn of(totals: &ExitTotals) -> Self {
+        Self {
+            exits_per_io: 0.0,
+            host_interruptions: totals.host_interruptions,
+            exits: totals.guest_exits + totals.ioeventfd_signals,
+            kernel_exits: totals.kernel_exits,
+        }
+    }
+
     /// These figures, for `ios` I/Os in place of one.
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     fn over(self, ios: u64) -> Self {
@@ -146,14 +155,9 @@ impl DeviceCounts {
             doorbell_traps: counted.doorbell_traps,
             lateness_p50_ns: counted.lateness.p50_ns,
             lateness_p99_ns: counted.lateness.p99_ns,
-            exits: exits(counted).map(|exits| exits.over(ios)),
+            exits: counted.exits.map(|exits| Exits::of(&exits).over(ios)),
         }
     }
-}
-
-/// The exits of the summary, where it has them. No machine counts them yet.
-fn exits(_counted: &Summary) -> Option<Exits> {
-    None
 }
 
 /// A run as a whole.
@@ -278,6 +282,23 @@ mod tests {
         let json = serde_json::to_value(row(5, counted(Some(exits(10, 3, 5))))).unwrap();
         assert_eq!(json["exits_per_io"], 2.0);
         assert_eq!(json["host_interruptions"], 3);
+    }
+
+    #[test]
+    fn counts_exits_of_the_device_are_shared_out() {
+        let summary = Summary {
+            exits: Some(ExitTotals {
+                guest_exits: 6,
+                ioeventfd_signals: 4,
+                host_interruptions: 2,
+                kernel_exits: Some(20),
+            }),
+            ..Summary::default()
+        };
+        let exits = DeviceCounts::new(&summary, 5).exits.unwrap();
+        assert_eq!(exits.exits_per_io, 2.0);
+        assert_eq!((exits.exits, exits.host_interruptions), (10, 2));
+        assert_eq!(exits.kernel_exits, Some(20));
     }
 
     #[test]

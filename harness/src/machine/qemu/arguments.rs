@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::executor::Executor;
 use super::process;
 use super::storage::Storage;
 use crate::exit::Failure;
@@ -21,10 +22,6 @@ const ALWAYS: &[&str] = &[
     "-no-reboot",
 ];
 
-/// The guest's instructions are translated, each processor's in a thread of its own, with every
-/// feature that QEMU can translate.
-const TCG: &[&str] = &["-accel", "tcg,thread=multi", "-cpu", "max"];
-
 /// QEMU's arguments.
 ///
 /// # Errors
@@ -35,7 +32,11 @@ pub fn arguments(
     initrd: &Path,
     storage: &Storage,
 ) -> anyhow::Result<Vec<OsString>> {
-    let mut words: Vec<OsString> = ALWAYS.iter().chain(TCG).map(OsString::from).collect();
+    let mut words: Vec<OsString> = ALWAYS
+        .iter()
+        .chain(&Executor::choose().options())
+        .map(OsString::from)
+        .collect();
     let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
     add("-smp", spec.cpus.to_string().into());
     add("-m", format!("{}M", spec.memory_mib).into());

@@ -12,6 +12,7 @@
 //! What QEMU itself says is in `device.log`.
 
 mod arguments;
+mod executor;
 mod process;
 mod storage;
 
@@ -26,6 +27,7 @@ use emulator::controller::ControllerConfig;
 use emulator::media::Backing;
 use hipri_agent::MountEntry;
 
+use self::executor::Executor;
 use self::process::QemuProcess;
 use self::storage::Storage;
 use super::contract::{CpuRange, DeviceKind, Files, Machine, Pace, Running};
@@ -44,7 +46,7 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// How to get it.
 const INSTALL: &str = "apt-get install --no-install-recommends qemu-system-x86";
 
-/// QEMU in TCG: it translates the guest's instructions.
+/// QEMU.
 #[derive(Debug)]
 pub struct Qemu;
 
@@ -132,7 +134,8 @@ impl Machine for Qemu {
     }
 
     fn check_host(&self) -> Result<Option<String>, Failure> {
-        version().map(Some)
+        let version = version()?;
+        Ok(Some(format!("{version}, {}", Executor::choose())))
     }
 
     /// The archive that is loaded; what the guest writes to `ram` media is not reserved.
