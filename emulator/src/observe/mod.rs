@@ -12,8 +12,8 @@ pub use bar0::Bar0Place;
 pub use exits::{Bar0Accesses, ExitCounts, ExitReason, ExitTotals, VcpuExits, VmExits};
 pub use histogram::{BUCKETS, Histogram, Percentiles, SUB_BUCKET_BITS};
 pub use page::{
-    CountersPage, LOG_COUNTERS, MAGIC, PageError, PageHeader, QueueRecord, QueueState,
-    RECORD_EXISTS, RECORD_POLLED, VERSION, page_bytes, write_page,
+    CountersPage, EXITS_COUNTED, EXITS_OF_KERNEL, LOG_COUNTERS, MAGIC, PageError, PageHeader,
+    QueueRecord, QueueState, RECORD_EXISTS, RECORD_POLLED, VERSION, page_bytes, write_page,
 };
 
 use std::sync::Arc;

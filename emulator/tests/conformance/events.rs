@@ -14,7 +14,7 @@ fn abort(queue: u16, cid: u16) -> Command {
 /// A doorbell that no queue has: causes an error event.
 fn wrong_doorbell(host: &mut Host) {
     host.write32(Host::doorbell(QUEUE_PAIRS, false), 1);
-    host.settle();
+    host.notice();
 }
 
 fn event_limit(host: &mut Host) -> u32 {

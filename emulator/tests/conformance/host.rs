@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A small driver: enables the controller, makes queues, sends commands, counts interrupts.
 
-use emulator::controller::{BlockSize, ControllerConfig, NamespaceConfig};
+use emulator::controller::{BlockSize, ControllerConfig, DoorbellMode, NamespaceConfig};
 use emulator::dma::GuestRam;
 use emulator::engine::Engine;
 use emulator::media::{self, Backing, MediaConfig};
@@ -39,6 +39,9 @@ pub const MAX_TRANSFER: usize = 128 << 10;
 pub const QUEUE_PAIRS: u16 = 4;
 pub const QUEUE_DEPTH: u32 = 64;
 pub const VECTORS: u16 = 5;
+
+/// Whether Doorbell Buffer Config is offered.
+pub const DOORBELL_BUFFER_CONFIG: bool = matches!(crate::DOORBELL_MODE, DoorbellMode::Shadow);
 
 /// A device without delays.
 pub const FLOOR: &str = include_str!("../../../configs/profiles/floor.toml");
@@ -193,6 +196,7 @@ pub fn config() -> ControllerConfig {
         queue_depth: QUEUE_DEPTH,
         max_transfer: u32::try_from(MAX_TRANSFER).unwrap(),
         vectors: VECTORS,
+        doorbells: crate::DOORBELL_MODE,
         ..ControllerConfig::default()
     }
 }
@@ -262,6 +266,14 @@ impl Host {
     pub fn settle(&mut self) {
         for _ in 0..100 {
             self.device.work();
+        }
+    }
+
+    /// Lets the device work long enough to notice what need not be noticed at once: half a
+    /// millisecond of its time.
+    pub fn notice(&mut self) {
+        for _ in 0..5 {
+            self.settle();
         }
     }
 

@@ -38,9 +38,10 @@ fn controller_fields_at_their_places() {
     let data = identified(&mut Host::new(), 0x01, 0);
     assert_eq!(1_usize << data[77] << 12, MAX_TRANSFER, "MDTS");
     assert_eq!(data[111], 1, "CNTRLTYPE: I/O controller");
+    let doorbell_buffer = if DOORBELL_BUFFER_CONFIG { 0x100 } else { 0 };
     assert_eq!(
         word(&data, 256) & 0x102,
-        0x102,
+        0x002 | doorbell_buffer,
         "OACS: Format, Doorbell Buffer"
     );
     assert_eq!(data[262] & 1, 1, "FRMW: slot 1 is read only");

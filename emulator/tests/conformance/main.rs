@@ -20,6 +20,11 @@ mod prp;
 mod queues;
 mod registers;
 mod reset;
+mod shadow_doorbells;
+
+/// How doorbells reach the device.
+const DOORBELL_MODE: emulator::controller::DoorbellMode =
+    emulator::controller::DoorbellMode::Shadow;
 
 /// The device that the tests get.
 fn connect(

@@ -30,6 +30,12 @@ mod queues;
 mod registers;
 #[path = "../conformance/reset.rs"]
 mod reset;
+#[path = "../conformance/shadow_doorbells.rs"]
+mod shadow_doorbells;
+
+/// How doorbells reach the device.
+const DOORBELL_MODE: emulator::controller::DoorbellMode =
+    emulator::controller::DoorbellMode::Shadow;
 
 /// The device that the tests get.
 fn connect(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Queue memory and shadow doorbells.
+//! Queue memory and doorbells in memory.
 
-use crate::dma::{CompletionRing, GuestRam, ShadowDoorbells, SubmissionRing};
+use crate::dma::{CompletionRing, DoorbellPage, GuestRam, ShadowDoorbells, SubmissionRing};
 use crate::spec::CompletionQueueEntry;
 
 const BASE: u64 = 0x10_0000;
@@ -160,4 +160,40 @@ fn post_seen_by_other_thread_is_whole() {
             seen.store(u32::from(round), Ordering::Release);
         }
     });
+}
+
+#[test]
+fn doorbell_page_is_a_page_of_little_endian_slots_at_its_address() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let page = DoorbellPage::new().unwrap();
+    assert_eq!(page.host_address() % DoorbellPage::BYTES as u64, 0);
+    let address = usize::try_from(page.host_address()).unwrap();
+    let first = std::ptr::with_exposed_provenance::<AtomicU32>(address);
+    // SAFETY: `page` lives, and has SLOTS words from that address on.
+    let guest = unsafe { std::slice::from_raw_parts(first, DoorbellPage::SLOTS as usize) };
+
+    guest[5].store(
+        u32::from_ne_bytes([0x78, 0x56, 0x34, 0x12]),
+        Ordering::Release,
+    );
+    assert_eq!(page.doorbell(5), 0x1234_5678);
+    page.set_doorbell(1023, 7);
+    assert_eq!(
+        guest[1023].load(Ordering::Acquire).to_ne_bytes(),
+        [7, 0, 0, 0]
+    );
+    assert!(!page.line_is_clear(0) && !page.line_is_clear(63) && page.line_is_clear(1));
+
+    page.clear();
+    assert!((0..DoorbellPage::LINES).all(|line| page.line_is_clear(line)));
+    assert_eq!(guest[5].load(Ordering::Acquire), 0);
+}
+
+#[test]
+#[should_panic(expected = "out of range")]
+fn doorbell_slot_out_of_range_panics_instead_of_leaving_the_page() {
+    DoorbellPage::new()
+        .unwrap()
+        .set_doorbell(DoorbellPage::SLOTS, 1);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The engine step by step, as a host sees it.
 
+mod doorbell_scan;
 mod flush;
 mod host;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 use proptest::prelude::*;
 
-use super::function;
+use super::{function, function_with};
+use crate::controller::DoorbellMode;
 use crate::dma::GuestRam;
 use crate::pci::{Delivery, MSIX_TABLE, MsiMessage, MsiPort, NvmeFunction, Region};
 
@@ -117,6 +118,117 @@ fn function_that_is_not_bus_master_leaves_memory_alone() {
     function.write(NOW, Region::Config, 4, &[2, 0]);
     function.write(NOW, Region::Bar0, 0x14, &0x0046_4001_u32.to_le_bytes());
     assert_eq!(read::<4>(&mut function, 0x1C)[0] >> 2 & 3, 2);
+}
+
+const BAR0: u64 = 0x8_FE00_4000;
+const COMMAND: u64 = 0x04;
+const CC: u64 = 0x14;
+
+/// A controller that is ready, with mapped doorbells and BAR0 at [`BAR0`].
+fn running() -> NvmeFunction {
+    let mut function = function_with(DoorbellMode::Mapped);
+    let ram = GuestRam::anonymous(&[(0, 1 << 20)]).expect("memory for a test");
+    function.attach(ram);
+    function.write(NOW, Region::Config, 0x10, &BAR0.to_le_bytes());
+    function.write(NOW, Region::Config, COMMAND, &[6, 0]);
+    enable(&mut function);
+    function
+}
+
+fn enable(function: &mut NvmeFunction) {
+    function.write(NOW, Region::Bar0, 0x24, &0x000F_000F_u32.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x28, &0x1000_u64.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x30, &0x2000_u64.to_le_bytes());
+    function.write(NOW, Region::Bar0, CC, &0x0046_0001_u32.to_le_bytes());
+    assert_eq!(read::<4>(function, 0x1C), [1, 0, 0, 0]);
+}
+
+#[test]
+fn doorbells_are_mapped_only_while_the_controller_runs() {
+    let mut function = running();
+    let mapped = Some(BAR0 + 0x1000);
+    assert_eq!(function.mapped_doorbells(), mapped);
+
+    function.write(NOW, Region::Bar0, CC, &0x0046_0000_u32.to_le_bytes());
+    assert_eq!(function.mapped_doorbells(), None, "disabled");
+    enable(&mut function);
+    assert_eq!(function.mapped_doorbells(), mapped);
+    function.write(NOW, Region::Bar0, CC, &0x0046_4001_u32.to_le_bytes());
+    assert_eq!(function.mapped_doorbells(), None, "shut down");
+    function.write(NOW, Region::Bar0, CC, &[0; 4]);
+    enable(&mut function);
+    function.write(NOW, Region::Bar0, 0x20, b"eMVN");
+    assert_eq!(function.mapped_doorbells(), None, "subsystem reset");
+}
+
+#[test]
+fn controller_that_cannot_start_has_no_mapped_doorbells() {
+    let mut function = running();
+    function.write(NOW, Region::Bar0, CC, &[0; 4]);
+    function.write(NOW, Region::Bar0, 0x24, &[0; 4]);
+
+    function.write(NOW, Region::Bar0, CC, &0x0046_0001_u32.to_le_bytes());
+
+    assert_eq!(read::<4>(&mut function, 0x1C), [2, 0, 0, 0], "fatal");
+    assert_eq!(function.mapped_doorbells(), None);
+}
+
+#[test]
+fn mapped_doorbells_follow_bar0() {
+    let mut function = running();
+    let page = function.doorbell_page().expect("a page").host_address();
+
+    function.write(NOW, Region::Config, 0x10, &0xC000_0000_u32.to_le_bytes());
+    assert_eq!(function.mapped_doorbells(), Some(0x8_C000_1000));
+    assert_eq!(function.bar0(), Some(0x8_C000_0000));
+    function.write(NOW, Region::Config, COMMAND, &[4, 0]);
+    assert_eq!(function.mapped_doorbells(), None, "memory space disabled");
+    assert_eq!(function.bar0(), None);
+    function.write(NOW, Region::Config, COMMAND, &[6, 0]);
+    assert_eq!(function.mapped_doorbells(), Some(0x8_C000_1000));
+    function.write(NOW, Region::Config, 0x44, &[3]);
+    assert_eq!(function.mapped_doorbells(), None, "D3hot");
+    function.write(NOW, Region::Config, 0x44, &[0]);
+    function.write(NOW, Region::Config, 0x10, &[0; 8]);
+    assert_eq!(function.mapped_doorbells(), None, "no address");
+    assert_eq!(function.bar0(), None);
+    function.write(NOW, Region::Config, 0x10, &[0xFF; 8]);
+    assert_eq!(function.mapped_doorbells(), Some(!0x3FFF + 0x1000));
+    function.write(NOW, Region::Config, 0x68, &0x8000_u16.to_le_bytes());
+    assert_eq!(function.mapped_doorbells(), None, "function level reset");
+    let same = function.doorbell_page().expect("a page").host_address();
+    assert_eq!(same, page, "always the same page");
+}
+
+#[test]
+fn other_modes_have_no_page() {
+    for mode in [DoorbellMode::Exit, DoorbellMode::Shadow] {
+        let mut function = function_with(mode);
+        function.attach(GuestRam::anonymous(&[(0, 1 << 20)]).expect("memory for a test"));
+        function.write(NOW, Region::Config, 0x10, &BAR0.to_le_bytes());
+        function.write(NOW, Region::Config, COMMAND, &[6, 0]);
+        enable(&mut function);
+
+        assert!(function.doorbell_page().is_none());
+        assert_eq!(function.mapped_doorbells(), None);
+        assert_eq!(function.bar0(), Some(BAR0));
+    }
+}
+
+#[test]
+fn sleep_is_refused_while_doorbells_are_mapped() {
+    let mut function = running();
+    function.step(NOW, &mut NoPort);
+    assert!(!function.prepare_sleep());
+
+    // Not bus master: what is rung waits for a write to configuration space, which traps.
+    function.write(NOW, Region::Config, COMMAND, &[2, 0]);
+    assert!(function.prepare_sleep());
+    function.resume_polling();
+    function.write(NOW, Region::Config, COMMAND, &[6, 0]);
+    function.write(NOW, Region::Bar0, CC, &[0; 4]);
+    function.step(NOW, &mut NoPort);
+    assert!(function.prepare_sleep());
 }
 
 proptest! {
