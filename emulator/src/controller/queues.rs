@@ -13,6 +13,9 @@ use crate::spec::{CompletionQueueEntry, Status, SubmissionQueueEntry};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidDoorbellValue;
 
+/// Looks at a tail that stands still after which its event index may follow.
+const SETTLED: u32 = 64;
+
 /// A submission queue: the device's end of it.
 pub struct SubmissionQueue {
     ring: SubmissionRing,
@@ -24,6 +27,8 @@ pub struct SubmissionQueue {
     sequence: u64,
     /// Tail on which the published event index rests.
     pub(crate) announced: u32,
+    /// Looks in a row at which the tail had not moved.
+    still: u32,
     /// The last impossible value in memory: an error is reported once, not at each poll.
     pub(crate) rejected: Option<u32>,
 }
@@ -51,7 +56,15 @@ impl SubmissionQueue {
             return Err(InvalidDoorbellValue);
         }
         self.tail = tail;
+        self.still = 0;
         Ok(())
+    }
+
+    /// Counts a look at a tail that has not moved. True when it has stood still for so long that the
+    /// host has certainly looked at the event index since: a few microseconds.
+    pub(crate) fn settles(&mut self) -> bool {
+        self.still += 1;
+        self.still >= SETTLED
     }
 
     /// Where a pending command with identifier `cid` stands, if there is one.
@@ -423,6 +436,7 @@ impl QueueTable {
             creation: *creations,
             sequence: 0,
             announced: 0,
+            still: 0,
             rejected: None,
         });
         *creations = creations.wrapping_add(1);

@@ -92,7 +92,12 @@ impl Engine {
             return false;
         };
         let tail = doorbells.doorbell(sq_slot(qid));
-        if tail == sq.tail() {
+        let before = sq.tail();
+        if tail == before {
+            if polling && is_far(sq.announced, tail, sq.size()) && sq.settles() {
+                sq.announced = tail;
+                doorbells.announce(sq_slot(qid), tail, polling);
+            }
             return false;
         }
         if sq.set_tail(tail).is_err() {
@@ -104,8 +109,11 @@ impl Engine {
         }
         sq.rejected = None;
         if must_announce(sq.announced, tail, sq.size(), polling) {
-            sq.announced = tail;
-            doorbells.announce(sq_slot(qid), tail, polling);
+            // The host writes its tail and then looks at the index: it may be just about to. An index
+            // beside the new tail would trap it; beside the one before, which it has done with, not.
+            let rest = if polling { before } else { tail };
+            sq.announced = rest;
+            doorbells.announce(sq_slot(qid), rest, polling);
         }
         true
     }
@@ -190,12 +198,17 @@ const SMALL_QUEUE: u32 = 256;
 /// Whether the published event index must follow the tail of a submission queue: always when the
 /// device may sleep, else once the tail is a quarter of the queue ahead, long before a host that
 /// leaves a quarter of the queue unused comes round to the index. Hosts do fill small queues, so
-/// there the index follows at once and can never be passed.
+/// there the index follows each time, one tail behind; and further when the tail stands still.
 fn must_announce(announced: u32, seen: u32, size: u32, polling: bool) -> bool {
+    !polling || size <= SMALL_QUEUE || is_far(announced, seen, size)
+}
+
+/// Whether a tail is more than a quarter of the queue ahead of where the index rests.
+fn is_far(announced: u32, seen: u32, size: u32) -> bool {
     let ahead = if seen >= announced {
         seen - announced
     } else {
         seen + size - announced
     };
-    !polling || size <= SMALL_QUEUE || ahead > size / 4
+    ahead > size / 4
 }

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Each scenario in each doorbell mode.
+
+use std::time::Duration;
+
+use emulator::controller::BlockSize;
+use emulator::drive::PollerOptions;
+use emulator::frontend::kvm::micro::{
+    DeviceSetup, Doorbells, Measurement, MicroGuest, Report, Scenario,
+};
+use emulator::pci::NvmeFunction;
+use emulator::timing::Profile;
+use libtest_mimic::{Completion, Trial};
+
+/// Commands of a count of exits: the promise is for at least so many.
+const COUNTED: u64 = 100_000;
+/// What the resident memory of the process may grow by in a thousand resets, in bytes: far less than
+/// one queue for each would take.
+const GROWTH: u64 = 1 << 20;
+
+type Test = fn(Doorbells);
+
+/// Every test, skipped with the reason where there is no KVM.
+pub fn trials() -> Vec<Trial> {
+    let missing = emulator::frontend::kvm::probe()
+        .error
+        .map(|error| format!("this host has no KVM: {error}"));
+    let mut trials = Vec::new();
+    let mut add = |name: String, doorbells: Doorbells, test: Test| {
+        let missing = missing.clone();
+        trials.push(Trial::ignorable_test(name, move || match missing {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                test(doorbells);
+                Ok(Completion::Completed)
+            }
+        }));
+    };
+    let each: &[(&str, Test)] = &[
+        ("bring_up", bring_up),
+        ("data_of_two_vcpus_is_right", data_of_two_vcpus_is_right),
+        ("msix_masks_and_pending_bits", msix_masks_and_pending_bits),
+        (
+            "resets_lose_and_repeat_nothing",
+            resets_lose_and_repeat_nothing,
+        ),
+        (
+            "hostile_values_get_their_errors",
+            hostile_values_get_their_errors,
+        ),
+        (
+            "garbage_leaves_a_device_that_works",
+            garbage_leaves_a_device_that_works,
+        ),
+        (
+            "sleeping_poller_loses_no_command",
+            sleeping_poller_loses_no_command,
+        ),
+    ];
+    for (name, test) in each {
+        for doorbells in Doorbells::ALL {
+            add(format!("{name}::{doorbells}"), doorbells, *test);
+        }
+    }
+    add(
+        "polled_path_has_no_exits::shadow".into(),
+        Doorbells::Shadow,
+        polled_path_has_no_exits,
+    );
+    add(
+        "polled_path_has_no_exits::mapped".into(),
+        Doorbells::Mapped,
+        polled_path_has_no_exits,
+    );
+    add(
+        "trapping_doorbells_are_counted::exit".into(),
+        Doorbells::Exit,
+        trapping_doorbells_are_counted,
+    );
+    add(
+        "garbage_for_ten_seconds::exit".into(),
+        Doorbells::Exit,
+        garbage_for_ten_seconds,
+    );
+    add(
+        "spin_is_stopped::exit".into(),
+        Doorbells::Exit,
+        spin_is_stopped,
+    );
+    add(
+        "triple_fault_is_told::exit".into(),
+        Doorbells::Exit,
+        triple_fault_is_told,
+    );
+    add(
+        "address_of_nobody_reads_as_ones::exit".into(),
+        Doorbells::Exit,
+        address_of_nobody_reads_as_ones,
+    );
+    trials
+}
+
+fn device(doorbells: Doorbells) -> NvmeFunction {
+    DeviceSetup {
+        doorbells,
+        bytes: 32 << 20,
+        block: BlockSize::B512,
+        queue_pairs: 4,
+        profile: Profile::load("floor").expect("a profile that is built in"),
+        seed: 1,
+        filled: false,
+    }
+    .build()
+    .expect("a device")
+}
+
+fn guest(scenario: Scenario, doorbells: Doorbells) -> MicroGuest {
+    MicroGuest::new(scenario, doorbells, 512, (32 << 20) / 512)
+}
+
+/// Runs a guest, which must go as its scenario must, and gives its report and the device.
+#[track_caller]
+fn run_on(function: NvmeFunction, guest: &MicroGuest) -> (Report, NvmeFunction) {
+    let (report, function) = guest.run(function, |_| {}).expect("the guest runs");
+    if let Some(failure) = report.failure() {
+        panic!("{failure}");
+    }
+    (report, function)
+}
+
+#[track_caller]
+fn run(guest: &MicroGuest, doorbells: Doorbells) -> Report {
+    run_on(device(doorbells), guest).0
+}
+
+fn bring_up(doorbells: Doorbells) {
+    run(&guest(Scenario::BringUp, doorbells), doorbells);
+}
+
+fn data_of_two_vcpus_is_right(doorbells: Doorbells) {
+    let guest = MicroGuest {
+        vcpus: 2,
+        ..guest(Scenario::Data { commands: 1000 }, doorbells)
+    };
+    let report = run(&guest, doorbells);
+    let summary = report.device.summary();
+    assert!(summary.bytes_read > 0 && summary.bytes_written > 0);
+    assert_eq!(summary.errors, 0);
+}
+
+fn msix_masks_and_pending_bits(doorbells: Doorbells) {
+    run(&guest(Scenario::Msix, doorbells), doorbells);
+}
+
+/// Each command of each life completes once, with its own identifier and the right data: the guest
+/// checks. The host looks at what is left behind.
+fn resets_lose_and_repeat_nothing(doorbells: Doorbells) {
+    let scenario = Scenario::Resets {
+        resets: 1000,
+        queue_rounds: 200,
+        commands: 24,
+    };
+    let guest = MicroGuest {
+        limit: Duration::from_secs(300),
+        ..guest(scenario, doorbells)
+    };
+    // The first run fills what stays: the allocator's pools, the threads' stacks.
+    run(&guest, doorbells);
+    let before = resident_bytes();
+    let report = run(&guest, doorbells);
+    let growth = resident_bytes().saturating_sub(before);
+    assert!(growth < GROWTH, "{growth} bytes more are resident");
+    assert_eq!(report.counts().resets, 1000);
+    assert_eq!(report.counts().queue_rounds, 200);
+}
+
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("proc");
+    let pages = text
+        .split(' ')
+        .nth(1)
+        .and_then(|word| word.parse::<u64>().ok());
+    pages.expect("a number of pages") * 4096
+}
+
+fn hostile_values_get_their_errors(doorbells: Doorbells) {
+    run(
+        &guest(Scenario::Hostile { stride: 61 }, doorbells),
+        doorbells,
+    );
+}
+
+fn garbage_leaves_a_device_that_works(doorbells: Doorbells) {
+    garbage(doorbells, Duration::from_secs(2));
+}
+
+fn garbage_for_ten_seconds(doorbells: Doorbells) {
+    garbage(doorbells, Duration::from_secs(10));
+}
+
+fn garbage(doorbells: Doorbells, duration: Duration) {
+    let scenario = Scenario::Garbage { duration };
+    let (report, function) = run_on(device(doorbells), &guest(scenario, doorbells));
+    assert!(report.exits.totals.guest_exits > 100, "{:?}", report.exits);
+    run_on(function, &guest(Scenario::BringUp, doorbells));
+}
+
+/// A poller that sleeps as soon as it can is woken by every doorbell that it needs.
+fn sleeping_poller_loses_no_command(doorbells: Doorbells) {
+    let guest = MicroGuest {
+        poller: PollerOptions {
+            cpu: None,
+            idle_sleep: Some(Duration::ZERO),
+        },
+        ..guest(Scenario::Data { commands: 500 }, doorbells)
+    };
+    let report = run(&guest, doorbells);
+    if doorbells != Doorbells::Mapped {
+        assert!(report.poller.sleeps > 0, "{:?}", report.poller);
+    }
+}
+
+fn bench(depth: u16, commands: u64, doorbells: Doorbells) -> (f64, Report) {
+    let scenario = Scenario::Bench(Measurement {
+        depth,
+        bytes: 512,
+        writes: false,
+        commands,
+        batch: 1,
+    });
+    let report = run(&guest(scenario, doorbells), doorbells);
+    let exits = report.measured_exits.expect("exits are counted");
+    let each = exits.per_command(commands).expect("commands");
+    (each, report)
+}
+
+fn polled_path_has_no_exits(doorbells: Doorbells) {
+    for depth in [1, 32] {
+        let (each, report) = bench(depth, COUNTED, doorbells);
+        assert!(
+            each.abs() < f64::EPSILON,
+            "depth {depth}: {each} a command: {}",
+            report.exits
+        );
+        assert!(report.device.summary().polled_commands >= COUNTED);
+    }
+}
+
+/// The same counter shows what there is to see.
+fn trapping_doorbells_are_counted(doorbells: Doorbells) {
+    let (each, report) = bench(1, 1000, doorbells);
+    assert!(each >= 1.0, "{each} a command: {}", report.exits);
+}
+
+fn spin_is_stopped(doorbells: Doorbells) {
+    let guest = MicroGuest {
+        limit: Duration::from_millis(300),
+        ..guest(Scenario::Spin, doorbells)
+    };
+    let report = run(&guest, doorbells);
+    assert!(
+        report.elapsed < Duration::from_secs(30),
+        "{:?}",
+        report.elapsed
+    );
+}
+
+fn triple_fault_is_told(doorbells: Doorbells) {
+    run(&guest(Scenario::TripleFault, doorbells), doorbells);
+}
+
+fn address_of_nobody_reads_as_ones(doorbells: Doorbells) {
+    run(&guest(Scenario::Nobody, doorbells), doorbells);
+}
