@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Runs that need a guest: sweeps, what is left after a kill, bad input that shows only when a
 //! device starts. Without a built guest they are skipped, and say how to build one; those on QEMU
-//! also without QEMU.
+//! also without QEMU, those on KVM also without KVM.
 //!
 //! A test program of its own (`harness = false`): one guest at a time, and a skip is counted as
 //! one. Its last line has the form of the standard test programs'.
@@ -9,6 +9,7 @@
 mod bench;
 mod input;
 mod kill;
+mod kvm;
 mod power;
 mod qemu;
 mod sweep;
@@ -22,10 +23,11 @@ type Test = (&'static str, fn());
 /// Tests that need the same thing, and why it is missing, if it is.
 type Group = (Vec<Test>, fn() -> Option<String>);
 
-fn groups() -> [Group; 2] {
+fn groups() -> [Group; 3] {
     let uml = [sweep::TESTS, kill::TESTS, power::TESTS, input::TESTS].concat();
     [
         (uml, || bench::missing_guest("um")),
+        (kvm::TESTS.to_vec(), kvm::missing),
         (qemu::TESTS.to_vec(), || {
             bench::missing_qemu().or_else(|| bench::missing_guest("x86_64"))
         }),

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Linux on KVM, by our own virtual machine monitor. Where KVM interprets supervisor code, with the
+//! kernel that was built for such hosts and the settings that belong to it.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::bench::{Place, assert_code, hipri, output, root};
+
+/// Name and test.
+pub const TESTS: &[(&str, fn())] = &[(
+    "linux_on_kvm_boots_and_powers_off",
+    linux_on_kvm_boots_and_powers_off,
+)];
+
+/// How Linux can be booted on this host's KVM.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Native,
+    Interpreted,
+}
+
+fn probe() -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_hipri"))
+        .args(["probe", "--json"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("hipri starts");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Why Linux cannot be booted on KVM here, if it cannot.
+pub fn missing() -> Option<String> {
+    let found = probe();
+    if found["kvm"] != true {
+        return Some(format!("this host has no KVM: {}", found["error"]));
+    }
+    let flavour = match way(&found) {
+        Way::Native => "patched",
+        Way::Interpreted => "interpreted",
+    };
+    let status = Command::new(env!("CARGO_BIN_EXE_hipri"))
+        .args(["guest", "status", "--arch", "x86_64", "--flavour", flavour])
+        .current_dir(root())
+        .env("HIPRI_ROOT", root())
+        .output()
+        .expect("hipri starts");
+    let text = String::from_utf8_lossy(&status.stdout);
+    let missing = !status.status.success() || text.contains(" missing ");
+    missing.then(|| {
+        format!("its kernel is not built: hipri guest build --arch x86_64 --flavour {flavour}")
+    })
+}
+
+fn way(found: &Value) -> Way {
+    if found["native"] == true {
+        Way::Native
+    } else {
+        Way::Interpreted
+    }
+}
+
+/// `hipri launch` on KVM, whichever way it can be.
+fn launch(place: &Place) -> Command {
+    let mut command = hipri(place);
+    command.args(["launch", "--accel", "kvm", "--profile", "floor"]);
+    if way(&probe()) == Way::Interpreted {
+        command.env("HIPRI_TEST_INTERPRETED_KVM", "1");
+        command.args(["--kernel", "interpreted"]);
+    }
+    command
+}
+
+/// One boot, because it takes half a minute where KVM interprets: the polled queue is there, a
+/// command's output and exit code come back, the controller's errors are none.
+fn linux_on_kvm_boots_and_powers_off() {
+    let place = Place::new();
+    let logs = place.work.path().join("logs");
+    let script = "cat /sys/block/nvme0n1/queue/io_poll; \
+                  dd if=/dev/nvme0n1 of=/dev/null bs=64k count=4 2>/dev/null && echo read; exit 7";
+    let output = output(
+        launch(&place)
+            .arg("--out")
+            .arg(&logs)
+            .args(["--", "sh", "-c", script]),
+    );
+    assert_code(&output, 7);
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(words.split_whitespace().collect::<Vec<_>>(), ["1", "read"]);
+
+    let console = std::fs::read_to_string(logs.join("console.log")).expect("a console");
+    assert!(
+        console.contains("1/0/1 default/read/poll queues"),
+        "{console}"
+    );
+    let log = std::fs::read_to_string(logs.join("device.log")).expect("a log");
+    let report = log
+        .lines()
+        .find_map(|line| serde_json::from_str::<Value>(line).ok())
+        .expect("the monitor's report");
+    assert_eq!(report["ending"], "power-off", "{report}");
+    assert_eq!(report["device"]["total"]["errors"], 0, "{report}");
+    assert!(report["device"]["total"]["bytes_read"].as_u64() > Some(4 * 65536));
+    assert!(report["device"]["exits"]["guest_exits"].as_u64() > Some(100));
+}
