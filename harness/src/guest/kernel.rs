@@ -61,8 +61,8 @@ impl Arch {
     fn targets(self, flavour: Flavour) -> (&'static [&'static str], u64) {
         match (self, flavour) {
             (Self::Um, _) => (&["linux"], 1350),
-            (Self::X86_64, Flavour::Interpreted) => (&["vmlinux"], 1100),
-            (Self::X86_64, _) => (&["vmlinux", "bzImage"], 1900),
+            (Self::X86_64, Flavour::Interpreted) => (&["vmlinux"], 1400),
+            (Self::X86_64, _) => (&["vmlinux", "bzImage"], 1550),
         }
     }
 

@@ -256,3 +256,59 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
         fio_version: engine.fio_version,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum;
+
+    fn asked(flavours: &[Flavour]) -> BuildOptions {
+        BuildOptions {
+            flavours: flavours.to_vec(),
+            ..BuildOptions::default()
+        }
+    }
+
+    #[test]
+    fn flavours_none_means_both_and_doubles_count_once() {
+        assert_eq!(asked(&[]).flavours(), Flavour::ALL);
+        let doubled = [Flavour::Patched, Flavour::Vanilla, Flavour::Patched];
+        assert_eq!(asked(&doubled).flavours(), Flavour::ALL);
+        assert_eq!(asked(&[Flavour::Patched]).flavours(), [Flavour::Patched]);
+    }
+
+    #[test]
+    fn check_interpreted_kernel_as_a_program_is_refused() {
+        let mut options = asked(&[Flavour::Interpreted]);
+        assert!(options.check().unwrap_err().to_string().contains("x86_64"));
+        options.arch = Arch::X86_64;
+        options.check().unwrap();
+    }
+
+    #[test]
+    fn names_are_the_same_on_the_command_line_and_in_documents() {
+        for arch in Arch::value_variants() {
+            let value = arch.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), arch.name());
+            assert_eq!(serde_json::to_value(arch).unwrap(), arch.name());
+        }
+        for flavour in Flavour::value_variants() {
+            let value = flavour.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), flavour.name());
+            assert_eq!(serde_json::to_value(flavour).unwrap(), flavour.name());
+        }
+    }
+
+    #[test]
+    fn kernel_not_asked_for_is_an_error() {
+        let guest = Guest {
+            arch: Arch::Um,
+            kernels: Vec::new(),
+            root: PathBuf::new(),
+            initramfs: None,
+            fio_version: String::new(),
+        };
+        let error = guest.kernel(Flavour::Vanilla).unwrap_err().to_string();
+        assert_eq!(error, "the vanilla kernel was not asked for");
+    }
+}
