@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn run(&self) -> Run {
-        Run::of(self, self.command().output().unwrap())
+        Run::of(self, &self.command().output().unwrap())
     }
 }
 
@@ -111,7 +111,7 @@ struct Run {
 }
 
 impl Run {
-    fn of(bench: &Bench, output: Output) -> Self {
+    fn of(bench: &Bench, output: &Output) -> Self {
         let read = |name| fs::read_to_string(bench.path(name)).unwrap();
         Self {
             code: output.status.code(),
@@ -216,7 +216,7 @@ fn guest_that_spins_is_stopped_by_sigterm() {
     }
     let pid = Pid::from_raw(child.id().cast_signed()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    let run = Run::of(&bench, child.wait_with_output().unwrap());
+    let run = Run::of(&bench, &child.wait_with_output().unwrap());
     run.assert_ended("stopped", 0);
 }
 
