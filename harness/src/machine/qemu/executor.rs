@@ -9,8 +9,9 @@ use emulator::frontend::kvm;
 /// QEMU's accelerator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Executor {
-    /// QEMU translates them, each processor's in a thread of its own, with every feature that it
-    /// can translate.
+    /// QEMU translates them, in turns on one thread, with every feature that it can translate. With
+    /// a thread for each processor, QEMU 7.2 now and then runs into code that the other processor is
+    /// just patching: kernels then die of an INT3 at boot.
     Tcg,
     /// The host's processor, by KVM.
     Kvm,
@@ -33,7 +34,7 @@ impl Executor {
     /// QEMU's options for it.
     pub fn options(self) -> [&'static str; 4] {
         match self {
-            Self::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Self::Tcg => ["-accel", "tcg,thread=single", "-cpu", "max"],
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
         }
     }
