@@ -70,7 +70,7 @@ fn accel_kvm_that_cannot_run_a_guest_is_refused_with_the_way_out() {
     } else {
         launch
             .code(3)
-            .stderr(predicate::str::contains("--accel uml"));
+            .stderr(contains("--accel uml"));
     }
 }
 
