@@ -68,9 +68,7 @@ fn accel_kvm_that_cannot_run_a_guest_is_refused_with_the_way_out() {
     if found["native"] == true {
         launch.success();
     } else {
-        launch
-            .code(3)
-            .stderr(contains("--accel uml"));
+        launch.code(3).stderr(contains("--accel uml"));
     }
 }
 
