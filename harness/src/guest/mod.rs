@@ -26,7 +26,6 @@ mod packages;
 mod paths;
 mod process;
 mod series;
-mod smoke;
 mod source;
 mod status;
 mod tree;
@@ -45,7 +44,6 @@ pub use initramfs::{OverlayFile, RUN_DIR, join, overlay};
 pub use modules::modules_overlay;
 pub use packages::missing as missing_packages;
 pub use paths::Paths;
-pub use smoke::{SMOKE_DISK_SIZE, SMOKE_MARKER, SMOKE_ROOT, SMOKE_WORDS, smoke_disk};
 pub use status::{Artifact, State, clean, status};
 
 /// What a kernel is built for, and so what can boot it.

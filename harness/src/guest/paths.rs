@@ -75,10 +75,6 @@ impl Paths {
         self.cache.join("images")
     }
 
-    pub(super) fn disks(&self) -> PathBuf {
-        self.cache.join("disks")
-    }
-
     pub(super) fn engines(&self) -> PathBuf {
         self.cache.join("engines")
     }

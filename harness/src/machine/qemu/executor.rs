@@ -10,8 +10,8 @@ use emulator::frontend::kvm;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Executor {
     /// QEMU translates them, in turns on one thread, with every feature that it can translate. With
-    /// a thread for each processor, QEMU 7.2 now and then runs into code that the other processor is
-    /// just patching: kernels then die of an INT3 at boot.
+    /// a thread for each processor, kernels under QEMU 7.2 were seen to panic at boot, of an INT3 in
+    /// code that another processor patches.
     Tcg,
     /// The host's processor, by KVM.
     Kvm,
