@@ -68,10 +68,10 @@ impl Bell {
         let old = core::mem::replace(&mut self.value, value);
         if let Some(shadow) = &self.shadow {
             let slot = shadow.doorbells.atomic32(self.offset);
-            slot.store(value.to_le(), Ordering::Release);
-            // The device publishes its event index, passes a barrier and reads the doorbell.
-            fence(Ordering::SeqCst);
-            let event = shadow.events.atomic32(self.offset).load(Ordering::Relaxed);
+            // The device publishes its event index, passes a barrier and reads the doorbell. Here
+            // the exchange is the barrier, for less than a fence costs.
+            slot.swap(value.to_le(), Ordering::SeqCst);
+            let event = shadow.events.atomic32(self.offset).load(Ordering::SeqCst);
             if !is_passed(u32::from_le(event), value, old) {
                 return;
             }

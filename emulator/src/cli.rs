@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use crate::config::{self, DeviceConfig};
 use crate::control::{self, ControlServer, Report};
@@ -22,6 +23,8 @@ use crate::engine::Engine;
 use crate::frontend::vhost_user::Server;
 use crate::pci::{Identity, NvmeFunction};
 use crate::timing::Model;
+
+pub use vmm::HugePagesChoice;
 
 const EXIT_USAGE: u8 = 2;
 const EXIT_INFRASTRUCTURE: u8 = 3;
@@ -128,8 +131,10 @@ struct DeviceArgs {
     die_with_parent: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Doorbells {
+/// How the guest's doorbells reach the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Doorbells {
     /// The best that the front end can do: shadow
     Auto,
     /// Every doorbell write traps
@@ -306,7 +311,8 @@ fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure>
     let answer = control::ask(socket, &request)
         .with_context(|| format!("{}: no device answers there", socket.display()))
         .map_err(infrastructure)?;
-    println!("{answer}");
+    // Whoever does not read the answer still has the exit code.
+    let _ = writeln!(std::io::stdout(), "{answer}");
     let done = serde_json::from_str::<serde_json::Value>(&answer)
         .is_ok_and(|answer| answer["ok"] == serde_json::Value::Bool(true));
     if done {

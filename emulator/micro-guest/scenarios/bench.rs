@@ -19,8 +19,8 @@ use crate::team::{self, Task};
 
 /// Deepest measurement.
 const MAX_DEPTH: usize = 256;
-/// Entries of the queues, unless the depth wants more.
-const ENTRIES: u64 = 256;
+/// Entries of the queues, as many as Linux's driver takes.
+const ENTRIES: u64 = 1024;
 /// Commands before the measurement begins.
 const WARM_UP: u64 = 4 * WINDOW_COMMANDS;
 /// Turns without a completion between two looks at the clock.
@@ -38,7 +38,7 @@ pub fn run(report: Report, parameters: &Parameters) -> Outcome {
         "commands of at most a page",
         parameters.transfer_bytes <= PAGE,
     )?;
-    let entries = controller.entries_for(ENTRIES.max(2 * depth) - 1)?;
+    let entries = controller.entries_for(ENTRIES - 1)?;
     let own = share_out(&mut controller, &mut arena, parameters, entries)?;
     work(report, 0, parameters, own)?;
     team::wait_for_others(parameters.vcpus, controller.patience)?;

@@ -2,7 +2,7 @@
 //! `vmm`: a virtual machine on KVM with the device in its process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{DeviceArgs, Failure, infrastructure, usage};
 use crate::config::Bytes;
@@ -77,8 +77,10 @@ enum SeccompChoice {
     Off,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum HugePagesChoice {
+/// What the guest's memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HugePagesChoice {
     /// Huge pages where the host gives them
     Transparent,
     /// Huge pages that were set aside (vm.nr_hugepages)
@@ -170,12 +172,10 @@ pub(super) fn run(options: VmmOptions) -> Result<ExitCode, Failure> {
     };
     // Whoever does not want to know has closed it; a terminal belongs to the guest.
     if !interactive {
-        println!(
-            "{}",
-            serde_json::to_string(&report)
-                .context("writing the report")
-                .map_err(infrastructure)?
-        );
+        let text = serde_json::to_string(&report)
+            .context("writing the report")
+            .map_err(infrastructure)?;
+        let _ = writeln!(std::io::stdout(), "{text}");
     }
     if let Some(detail) = &report.detail {
         log::error!("{detail}");

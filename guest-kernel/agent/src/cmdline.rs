@@ -8,6 +8,7 @@
 //! | `hipri.exec="LINE"` | a shell line as a job; may occur several times, run after the list |
 //! | `hipri.channel=/dev/ttyS0` | the device to report on; standard output when left out |
 //! | `hipri.console=/dev/tty0` | the terminal of jobs on the console, when it is not the kernel's own |
+//! | `hipri.processors=late` | bring those processors online that `maxcpus=` kept out of the boot |
 //!
 //! With neither `hipri.run` nor `hipri.exec` the agent offers a shell on the console.
 
@@ -22,6 +23,8 @@ pub struct Options {
     pub channel: Option<String>,
     /// Device node of the terminal for people.
     pub console: Option<String>,
+    /// Bring the processors online that were kept out of the boot.
+    pub late_processors: bool,
 }
 
 /// Where the run directory comes from.
@@ -48,6 +51,7 @@ impl Options {
                 Some(("hipri.exec", value)) => options.exec.push(value.to_owned()),
                 Some(("hipri.channel", value)) => options.channel = Some(value.to_owned()),
                 Some(("hipri.console", value)) => options.console = Some(value.to_owned()),
+                Some(("hipri.processors", "late")) => options.late_processors = true,
                 _ => {}
             }
         }
@@ -73,6 +77,9 @@ impl Options {
         }
         if let Some(console) = &self.console {
             words.push(quote("hipri.console", console)?);
+        }
+        if self.late_processors {
+            words.push("hipri.processors=late".to_owned());
         }
         Some(words)
     }
@@ -164,6 +171,7 @@ mod tests {
             exec: vec!["ls -l /".into()],
             channel: Some("/dev/ttyS0".into()),
             console: Some("/dev/tty0".into()),
+            late_processors: true,
         };
         let words = options.to_words().unwrap().join(" ");
         assert_eq!(Options::parse(&words), options);

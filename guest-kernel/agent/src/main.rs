@@ -11,6 +11,7 @@ mod job;
 mod modules;
 mod mounts;
 mod power;
+mod processors;
 mod reporter;
 
 use std::os::unix::fs::symlink;
@@ -57,7 +58,13 @@ fn init() {
     for event in base {
         reporter.send(event);
     }
-    let done = load_modules(&options, &cmdline)
+    let processors = if options.late_processors {
+        processors::bring_online()
+    } else {
+        Ok(())
+    };
+    let done = processors
+        .and_then(|()| load_modules(&options, &cmdline))
         .and_then(|()| command_list(&options))
         .and_then(|list| run(&list, &options, &reporter));
     match done {

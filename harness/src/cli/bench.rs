@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use emulator::frontend::kvm::micro::{BenchOptions, bench_device};
 
+use super::tell::tell;
 use crate::exit::Failure;
 use crate::report;
 
@@ -56,9 +57,9 @@ pub fn run(command: &BenchCommand) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("writing {}", path.display()))?;
     }
     if options.json {
-        println!("{document}");
+        tell!("{document}")?;
     } else {
-        println!("{report}");
+        tell!("{report}")?;
     }
     eprintln!("results are in {}", folder.display());
     Ok(ExitCode::SUCCESS)

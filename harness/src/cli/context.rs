@@ -55,8 +55,15 @@ impl Context {
             profile: profile_path,
             device: device_path,
             seed: settings.seed,
+            doorbells: settings.told.doorbells,
         };
         let machine = accel.accel.machine();
+        machine.check_told(&settings.told)?;
+        let cpus = cpus(settings.cpus, &accel)?;
+        let placement = match &settings.told.pin {
+            Some(pin) => Placement::told(pin, &host.cores, cpus)?,
+            None => machine.placement(&host.cores, cpus),
+        };
         let mut warnings = machine.check_device(&device, &load_configs(&device)?)?;
         if settings.profile_told && !machine.device().has_profile() {
             warnings.push(format!(
@@ -79,8 +86,8 @@ impl Context {
         });
         Ok(Self {
             repository,
-            placement: machine.placement(&host.cores),
-            cpus: cpus(settings.cpus, &accel)?,
+            placement,
+            cpus,
             host,
             accel,
             device,
@@ -151,7 +158,8 @@ impl Context {
                 ..CommandList::default()
             },
             device: self.device.clone(),
-            placement: self.placement,
+            huge_pages: self.settings.told.huge_pages,
+            placement: self.placement.clone(),
             console: Console::None,
             time_limit: None::<Duration>,
             logs,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::tell::tell;
 use crate::guest::{self, Arch, BuildOptions, Flavour, Guest, State};
 use crate::progress::{self, Progress};
 
@@ -81,39 +82,39 @@ pub fn run(command: &GuestCommand) -> anyhow::Result<ExitCode> {
     let progress = progress.as_ref();
     match command {
         GuestCommand::Build(kernels) => {
-            show(&guest::build(&kernels.build_options(), progress)?);
+            show(&guest::build(&kernels.build_options(), progress)?)?;
         }
         GuestCommand::Status(kernels) => status(kernels, progress)?,
-        GuestCommand::Clean => println!("removed {}", guest::clean(progress)?.display()),
+        GuestCommand::Clean => tell!("removed {}", guest::clean(progress)?.display())?,
         GuestCommand::Checkout { dir, source } => {
             guest::checkout(dir, &source.build_options(), progress)?;
-            println!("{}", dir.display());
+            tell!("{}", dir.display())?;
         }
         GuestCommand::Export { dir } => {
             for patch in guest::export(dir, progress)? {
-                println!("{}", patch.display());
+                tell!("{}", patch.display())?;
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(guest: &Guest) {
+fn show(guest: &Guest) -> anyhow::Result<()> {
     for kernel in &guest.kernels {
-        println!(
+        tell!(
             "{:<11} {} {}, SHA-256 {}, {} patches",
             kernel.flavour,
             kernel.path.display(),
             kernel.release,
             kernel.sha256,
             kernel.patches.len()
-        );
+        )?;
     }
-    println!("{:<11} {}", "image", guest.root.display());
+    tell!("{:<11} {}", "image", guest.root.display())?;
     if let Some(initramfs) = &guest.initramfs {
-        println!("{:<11} {}", "initramfs", initramfs.display());
+        tell!("{:<11} {}", "initramfs", initramfs.display())?;
     }
-    println!("{:<11} {}", "fio", guest.fio_version);
+    tell!("{:<11} {}", "fio", guest.fio_version)
 }
 
 fn status(kernels: &KernelOptions, progress: &dyn Progress) -> anyhow::Result<()> {
@@ -123,13 +124,13 @@ fn status(kernels: &KernelOptions, progress: &dyn Progress) -> anyhow::Result<()
             State::Missing => "missing",
         };
         let path = artifact.path.map(|path| path.display().to_string());
-        println!(
+        tell!(
             "{:<26} {:<8} {} {}",
             artifact.name,
             state,
             artifact.detail,
             path.unwrap_or_default()
-        );
+        )?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use hipri_agent::{Command, Event, Job, Record, Stream};
 use super::context::Context;
 use super::options::MachineOptions;
 use super::settings::{MachineSettings, SettingsFile};
+use super::tell::tell;
 use crate::exit::Failure;
 use crate::guest::Flavour;
 use crate::machine::{self, Console};
@@ -88,15 +89,15 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     };
     let interactive = options.command.is_empty();
     if context.settings.dry_run {
-        println!(
+        tell!(
             "accel:   {} ({})",
             context.accel.accel.name(),
             context.accel.reason
-        );
-        println!("kernel:  {kernel}");
-        println!("profile: {}", context.device.profile.display());
-        println!("device:  {}", context.device.device.display());
-        println!("command: {}", options.command.join(" "));
+        )?;
+        tell!("kernel:  {kernel}")?;
+        tell!("profile: {}", context.device.profile.display())?;
+        tell!("device:  {}", context.device.device.display())?;
+        tell!("command: {}", options.command.join(" "))?;
         return Ok(ExitCode::SUCCESS);
     }
     if interactive && !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {

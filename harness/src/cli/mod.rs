@@ -10,6 +10,7 @@ mod probe;
 mod settings;
 mod suite;
 mod sweep;
+mod tell;
 
 use std::ffi::OsString;
 use std::path::Path;

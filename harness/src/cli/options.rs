@@ -6,7 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Args;
+use emulator::cli::{Doorbells, HugePagesChoice};
 
+use crate::machine::Pin;
 use crate::machine::accel::AccelChoice;
 use crate::sweep::{IoPath, Reference};
 
@@ -29,6 +31,16 @@ pub struct MachineOptions {
     #[arg(long, env = "HIPRI_CPUS", value_name = "N",
           value_parser = clap::value_parser!(u32).range(CPUS))]
     pub cpus: Option<u32>,
+    /// Cores of the host: the device's, then one for each of the guest's processors, such as 3,0,1;
+    /// or none, for the scheduler to decide [default: chosen, see `hipri probe`].
+    #[arg(long, env = "HIPRI_PIN", value_name = "CORES", value_parser = Pin::parse)]
+    pub pin: Option<Pin>,
+    /// How doorbells reach the device [default: auto].
+    #[arg(long, env = "HIPRI_DOORBELLS", value_enum)]
+    pub doorbells: Option<Doorbells>,
+    /// What the guest's memory is made of, on kvm [default: transparent].
+    #[arg(long, env = "HIPRI_HUGE_PAGES", value_enum)]
+    pub huge_pages: Option<HugePagesChoice>,
     /// Words added to the guest kernel's command line; may be repeated.
     #[arg(long, env = "HIPRI_APPEND", value_name = "WORDS")]
     pub append: Vec<String>,

@@ -8,6 +8,7 @@ use clap::Args;
 use emulator::frontend::kvm::KvmProbe;
 use serde::Serialize;
 
+use super::tell::tell;
 use crate::machine::accel::{self, Accel, AccelChoice, Decision};
 use crate::machine::{Host, Placement};
 
@@ -43,14 +44,16 @@ pub fn run(options: &ProbeOptions) -> anyhow::Result<ExitCode> {
         kvm: host.kvm.clone(),
         chosen: accel,
         reason,
-        placement: accel.machine().placement(&host.cores),
+        placement: accel
+            .machine()
+            .placement(&host.cores, accel.machine().cpus().default),
         host,
     };
     if options.json {
         let text = serde_json::to_string_pretty(&findings).context("writing the findings")?;
-        println!("{text}");
+        tell!("{text}")?;
     } else {
-        print!("{}", describe(&findings));
+        tell!("{}", describe(&findings).trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

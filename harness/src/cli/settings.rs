@@ -4,11 +4,13 @@
 
 use std::path::{Path, PathBuf};
 
+use emulator::cli::{Doorbells, HugePagesChoice};
 use serde::Deserialize;
 
 use super::options::{CPUS, MachineOptions, SweepOptions, parse_memory};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
+use crate::machine::{Pin, Told};
 use crate::repository::parse_toml;
 use crate::sweep::{IoPath, Reference, seed};
 
@@ -24,6 +26,9 @@ pub struct SettingsFile {
     accel: Option<AccelChoice>,
     mem: Option<String>,
     cpus: Option<u32>,
+    pin: Option<String>,
+    doorbells: Option<Doorbells>,
+    huge_pages: Option<HugePagesChoice>,
     append: Option<Vec<String>>,
     share: Option<PathBuf>,
     kernel_source: Option<PathBuf>,
@@ -69,6 +74,8 @@ pub struct MachineSettings {
     pub memory_mib: u64,
     /// The guest's processors as told; `None` leaves them to the machine.
     pub cpus: Option<u32>,
+    /// What not every machine can do.
+    pub told: Told,
     /// Words for the kernel's command line.
     pub append: Vec<String>,
     /// A directory to share.
@@ -100,6 +107,13 @@ impl MachineSettings {
                     .map_err(|error| Failure::usage(format!("{FILE}: mem = {text:?} {error}")))?,
             ),
         };
+        let file_pin = match &file.pin {
+            None => None,
+            Some(text) => Some(
+                Pin::parse(text)
+                    .map_err(|error| Failure::usage(format!("{FILE}: pin = {text:?} {error}")))?,
+            ),
+        };
         let cpus = options.cpus.or(file.cpus);
         if cpus.is_some_and(|cpus| !CPUS.contains(&i64::from(cpus))) {
             return Err(Failure::usage(format!(
@@ -127,6 +141,11 @@ impl MachineSettings {
             accel: options.accel.or(file.accel).unwrap_or_default(),
             memory_mib: options.mem.or(file_memory).unwrap_or(DEFAULT_MEMORY_MIB),
             cpus,
+            told: Told {
+                pin: options.pin.clone().or(file_pin),
+                doorbells: options.doorbells.or(file.doorbells),
+                huge_pages: options.huge_pages.or(file.huge_pages),
+            },
             append: words
                 .iter()
                 .flat_map(|word| word.split_whitespace().map(str::to_owned))
@@ -253,6 +272,17 @@ mod tests {
             ..MachineOptions::default()
         };
         assert!(told(&options, ""));
+    }
+
+    #[test]
+    fn resolve_pin_of_the_file_is_read_or_refused() {
+        let resolve =
+            |text: &str| MachineSettings::resolve(&MachineOptions::default(), &file(text).unwrap());
+        let settings = resolve("pin = \"1,0\"\ndoorbells = \"exit\"\n").unwrap();
+        assert_eq!(settings.told.pin, Pin::parse("1,0").ok());
+        assert_eq!(settings.told.doorbells, Some(Doorbells::Exit));
+        let error = resolve("pin = \"all\"\n").unwrap_err().to_string();
+        assert!(error.contains(FILE) && error.contains("pin"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::Args;
 use super::context::Context;
 use super::options::MachineOptions;
 use super::settings::{MachineSettings, SettingsFile};
+use super::tell::tell;
 use crate::exit::{ExitReason, Failure};
 use crate::progress;
 use crate::repository::{Repository, names_in};
@@ -37,9 +38,9 @@ pub fn run(options: &SuiteOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let checks: usize = suites.iter().map(|(_, suite)| suite::count(suite)).sum();
     if options.machine.dry_run {
         for (name, suite) in &suites {
-            println!("{name}: {}", suite.description);
+            tell!("{name}: {}", suite.description)?;
             for check in &suite.checks {
-                println!("  {}", check.name);
+                tell!("  {}", check.name)?;
             }
         }
         return Ok(ExitCode::SUCCESS);

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::options::SweepOptions;
 use super::settings::{SettingsFile, SweepSettings};
+use super::tell::tell;
 use crate::progress;
 use crate::report::{self, Environment, ResultFolder, Style};
 use crate::sweep::{self, Boot, Common, Document, SweepSpec};
@@ -79,19 +80,17 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
 fn show(document: &Document, json: bool) -> anyhow::Result<()> {
     if json {
         let text = serde_json::to_string_pretty(document).context("writing the document")?;
-        println!("{text}");
-        return Ok(());
+        return tell!("{text}");
     }
-    println!(
+    tell!(
         "I/Os per second / median completion latency; {}",
         document.subject()
-    );
-    println!("{}\n", report::depth_table(document, Style::Terminal));
-    println!("Mean submission time (fio's slat, all depths)");
-    println!("{}\n", report::submission(document, Style::Terminal));
-    println!("What the device counted, and the interrupts that the guest took; all depths");
-    println!("{}", report::counters(document, Style::Terminal));
-    Ok(())
+    )?;
+    tell!("{}\n", report::depth_table(document, Style::Terminal))?;
+    tell!("Mean submission time (fio's slat, all depths)")?;
+    tell!("{}\n", report::submission(document, Style::Terminal))?;
+    tell!("What the device counted, and the interrupts that the guest took; all depths")?;
+    tell!("{}", report::counters(document, Style::Terminal))
 }
 
 fn environment(context: &Context, boot_ns: Vec<u64>) -> Environment {
@@ -101,7 +100,7 @@ fn environment(context: &Context, boot_ns: Vec<u64>) -> Environment {
         command: std::env::args().collect(),
         host: context.host.clone(),
         accel: context.accel.clone(),
-        placement: context.placement,
+        placement: context.placement.clone(),
         placement_note: context.placement.describe(),
         seed: context.settings.seed,
         memory_mib: context.settings.memory_mib,
@@ -120,26 +119,26 @@ fn dry_run(
     origin: &str,
     common: Common,
 ) -> anyhow::Result<ExitCode> {
-    println!(
+    tell!(
         "accel:   {} ({})",
         context.accel.accel.name(),
         context.accel.reason
-    );
-    println!("cores:   {}", context.placement.describe());
-    println!("profile: {}", context.device.profile.display());
-    println!("device:  {}", context.device.device.display());
-    println!("memory:  {} MiB", context.settings.memory_mib);
-    println!("cpus:    {}", context.cpus);
-    println!("append:  {}", context.settings.append.join(" "));
+    )?;
+    tell!("cores:   {}", context.placement.describe())?;
+    tell!("profile: {}", context.device.profile.display())?;
+    tell!("device:  {}", context.device.device.display())?;
+    tell!("memory:  {} MiB", context.settings.memory_mib)?;
+    tell!("cpus:    {}", context.cpus)?;
+    tell!("append:  {}", context.settings.append.join(" "))?;
     for boot in boots {
-        println!("\nboot of the {} kernel:", boot.flavour);
+        tell!("\nboot of the {} kernel:", boot.flavour)?;
         for cell in &boot.cells {
-            println!("  {}", cell.name());
+            tell!("  {}", cell.name())?;
         }
     }
     if let Some(cell) = boots.first().and_then(|boot| boot.cells.first()) {
-        println!("\nfio job of cell {}:", cell.name());
-        print!("{}", sweep::resolve(text, origin, *cell, common)?);
+        tell!("\nfio job of cell {}:", cell.name())?;
+        tell!("{}", sweep::resolve(text, origin, *cell, common)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

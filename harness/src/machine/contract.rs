@@ -9,12 +9,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use emulator::cli::{Doorbells, HugePagesChoice};
 use emulator::config::DeviceConfig;
 use hipri_agent::MountEntry;
 use serde::Serialize;
 
-use super::host::Placement;
-use super::{DeviceSpec, Spec};
+use super::{DeviceSpec, Pin, Placement, Spec};
 use crate::exit::Failure;
 use crate::guest::Arch;
 
@@ -35,8 +35,14 @@ pub trait Machine: fmt::Debug + Sync {
     /// How fast it is.
     fn pace(&self) -> Pace;
 
-    /// Which of the host's `cores` it uses for what.
-    fn placement(&self, cores: &[usize]) -> Placement;
+    /// Which of the host's `cores` it uses for what, unless the user says.
+    fn placement(&self, cores: &[usize], cpus: u32) -> Placement;
+
+    /// Refuses what the user told and this machine cannot do.
+    ///
+    /// # Errors
+    /// Exit 2.
+    fn check_told(&self, told: &Told) -> Result<(), Failure>;
 
     /// The mount by which the guest sees `dir`, an absolute path, at [`SHARE`].
     ///
@@ -76,6 +82,17 @@ pub trait Machine: fmt::Debug + Sync {
     /// # Errors
     /// Exit 2, when the device's configuration is refused; exit 3, when it cannot be started.
     fn start(&self, spec: &Spec<'_>, files: &Files) -> anyhow::Result<Box<dyn Running>>;
+}
+
+/// What the user may tell of how a machine is made, where not every machine can do it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Cores.
+    pub pin: Option<Pin>,
+    /// How doorbells reach the device.
+    pub doorbells: Option<Doorbells>,
+    /// What the guest's memory is made of.
+    pub huge_pages: Option<HugePagesChoice>,
 }
 
 /// A guest and its device under way. Dropping it kills every process that belongs to it.

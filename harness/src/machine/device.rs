@@ -9,6 +9,8 @@ use std::process::{Child, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use clap::ValueEnum;
+use emulator::cli::Doorbells;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::channel::Channel;
@@ -38,20 +40,32 @@ pub struct DeviceSpec {
     pub device: PathBuf,
     /// Seeds the service times' draws.
     pub seed: u64,
+    /// How the guest's doorbells reach it, as told.
+    pub doorbells: Option<Doorbells>,
 }
 
 impl DeviceSpec {
     /// The emulator's words for it.
-    pub fn words(&self) -> [OsString; 6] {
-        [
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![
             "--profile".into(),
             self.profile.clone().into(),
             "--device".into(),
             self.device.clone().into(),
             "--seed".into(),
             self.seed.to_string().into(),
-        ]
+        ];
+        if let Some(doorbells) = self.doorbells {
+            words.extend(["--doorbells".into(), value_name(&doorbells).into()]);
+        }
+        words
     }
+}
+
+/// The word that the emulator's command line has for an option's value.
+pub fn value_name<T: ValueEnum>(value: &T) -> String {
+    let word = value.to_possible_value();
+    word.map_or_else(String::new, |word| word.get_name().to_owned())
 }
 
 /// Whether a device's process has the user's terminal, for its guest.

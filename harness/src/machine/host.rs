@@ -58,69 +58,6 @@ impl Host {
     }
 }
 
-/// Which core the guest runs on and which the device's poller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Placement {
-    /// The guest's core; `None` leaves it to the scheduler.
-    pub guest: Option<usize>,
-    /// The device's core; `None` leaves it to the scheduler.
-    pub device: Option<usize>,
-    /// Nothing is pinned because there is no need to, not for want of cores.
-    #[serde(skip)]
-    free: bool,
-}
-
-impl Placement {
-    /// One core each if there are two; sibling threads of one core are the last resort.
-    pub fn choose(cores: &[usize]) -> Self {
-        Self::choose_with(cores, siblings)
-    }
-
-    fn choose_with(cores: &[usize], siblings: impl Fn(usize) -> Vec<usize>) -> Self {
-        let [guest, others @ ..] = cores else {
-            return Self::NONE;
-        };
-        let shared = siblings(*guest);
-        let device = others
-            .iter()
-            .find(|core| !shared.contains(core))
-            .or(others.first());
-        match device {
-            Some(&device) => Self {
-                guest: Some(*guest),
-                device: Some(device),
-                free: false,
-            },
-            None => Self::NONE,
-        }
-    }
-
-    /// Nothing is pinned: there is one core.
-    pub const NONE: Self = Self {
-        guest: None,
-        device: None,
-        free: false,
-    };
-
-    /// The host's scheduler decides.
-    pub const FREE: Self = Self {
-        guest: None,
-        device: None,
-        free: true,
-    };
-
-    /// One line for the report.
-    pub fn describe(&self) -> String {
-        match (self.guest, self.device) {
-            (Some(guest), Some(device)) => {
-                format!("guest on core {guest}, device on core {device}")
-            }
-            _ if self.free => "nothing is pinned".into(),
-            _ => "guest and device share one core: the device's poller yields, and every figure below includes that".into(),
-        }
-    }
-}
-
 fn allowed_cores() -> Vec<usize> {
     match sched_getaffinity(None) {
         Ok(set) => (0..CpuSet::MAX_CPU)
@@ -130,7 +67,8 @@ fn allowed_cores() -> Vec<usize> {
     }
 }
 
-fn siblings(core: usize) -> Vec<usize> {
+/// The hardware threads of the core that `core` is one of, itself included.
+pub fn siblings(core: usize) -> Vec<usize> {
     sys(&format!(
         "devices/system/cpu/cpu{core}/topology/thread_siblings_list"
     ))
@@ -184,26 +122,6 @@ fn unknown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn choose_avoids_sibling_threads() {
-        let placement = Placement::choose_with(&[0, 1, 2, 3], |_| vec![0, 1]);
-        assert_eq!(placement.guest, Some(0));
-        assert_eq!(placement.device, Some(2));
-    }
-
-    #[test]
-    fn choose_only_siblings_takes_them() {
-        let placement = Placement::choose_with(&[4, 5], |_| vec![4, 5]);
-        assert_eq!(placement.device, Some(5));
-    }
-
-    #[test]
-    fn choose_one_core_pins_nothing() {
-        let placement = Placement::choose_with(&[3], |_| vec![3]);
-        assert_eq!(placement, Placement::NONE);
-        assert!(placement.describe().contains("share one core"));
-    }
 
     #[test]
     fn parse_list_reads_ranges() {

@@ -19,13 +19,12 @@ use emulator::config::DeviceConfig;
 use emulator::frontend::kvm::KvmProbe;
 use hipri_agent::MountEntry;
 
-use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running};
-use super::device::{Device, DeviceSpec, Terminal};
-use super::host::Placement;
+use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, Told};
+use super::device::{Device, DeviceSpec, Terminal, value_name};
 use super::kernel_file::{self, KernelFormat};
 use super::outcome::tail;
 use super::process::describe;
-use super::{Console, Spec, initrd, interpreted, pc};
+use super::{Console, Placement, Spec, initrd, interpreted, pc};
 use crate::exit::Failure;
 use crate::guest::Arch;
 
@@ -66,8 +65,12 @@ impl Machine for Kvm {
         }
     }
 
-    fn placement(&self, cores: &[usize]) -> Placement {
-        Placement::choose(cores)
+    fn placement(&self, cores: &[usize], cpus: u32) -> Placement {
+        Placement::choose(cores, cpus)
+    }
+
+    fn check_told(&self, _: &Told) -> Result<(), Failure> {
+        Ok(())
     }
 
     fn share(&self, _: &Path) -> Result<MountEntry, Failure> {
@@ -183,10 +186,13 @@ fn words(spec: &Spec<'_>, files: &Files, image: Image) -> anyhow::Result<Vec<OsS
         },
     );
     add("--channel", files.channel.clone().into());
-    if let Some(core) = spec.placement.guest {
-        // One core for all of them, so that the poller keeps its own.
-        let pins = vec![core.to_string(); usize::try_from(spec.cpus).unwrap_or(1)];
-        add("--pin", pins.join(",").into());
+    let cores = spec.placement.of_processors(spec.cpus);
+    if !cores.is_empty() {
+        let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
+        add("--pin", cores.join(",").into());
+    }
+    if let Some(choice) = spec.huge_pages {
+        add("--huge-pages", value_name(&choice).into());
     }
     if let Some(core) = spec.placement.device {
         add("--cpu", core.to_string().into());

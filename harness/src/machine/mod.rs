@@ -18,6 +18,7 @@ mod kvm;
 pub mod outcome;
 mod patience;
 mod pc;
+mod placement;
 mod process;
 mod qemu;
 mod run;
@@ -30,13 +31,15 @@ mod uml;
 use std::path::Path;
 use std::time::Duration;
 
+use emulator::cli::HugePagesChoice;
 use hipri_agent::CommandList;
 
 pub use accel::Accel;
-pub use contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE};
+pub use contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told};
 pub use device::DeviceSpec;
-pub use host::{Host, Placement};
-pub use outcome::Outcome;
+pub use host::Host;
+pub use outcome::{Outcome, unanswered_command};
+pub use placement::{Pin, Placement};
 pub use run::{RunReport, job_exit, require_completed, run};
 pub use transcript::{JobRecord, Transcript};
 
@@ -70,6 +73,8 @@ pub struct Spec<'a> {
     pub commands: CommandList,
     /// The device.
     pub device: DeviceSpec,
+    /// What its memory is made of, as told.
+    pub huge_pages: Option<HugePagesChoice>,
     /// Cores.
     pub placement: Placement,
     /// The guest's terminal.

@@ -131,6 +131,15 @@ fn panic_message(console: &str) -> Option<String> {
     })
 }
 
+/// The first line in which the kernel's NVMe driver says that it waited for a command in vain.
+/// Figures of such a run tell how long the driver waits, not how fast the device is.
+pub fn unanswered_command(console: &str) -> Option<&str> {
+    console
+        .lines()
+        .find(|line| line.contains(" nvme ") && line.contains(" timeout, "))
+        .map(|line| line.split_once("] ").map_or(line, |(_, said)| said).trim())
+}
+
 /// The console's last `lines` lines, each on its own line, indented.
 pub fn tail(console: &str, lines: usize) -> String {
     let all: Vec<_> = console.lines().filter(|l| !l.trim().is_empty()).collect();
@@ -244,6 +253,20 @@ mod tests {
             ..seen(true, "", &guest("exit code 0"))
         });
         assert_eq!(outcome, Outcome::AgentFailed("no such directory".into()));
+    }
+
+    #[test]
+    fn unanswered_command_is_the_drivers_first_complaint() {
+        let console = "\
+[    0.400000] nvme nvme0: 1/0/1 default/read/poll queues
+[   40.001313] nvme nvme0: I/O tag 7 (7007) opcode 0x2 (I/O Cmd) QID 1 timeout, reset controller
+[   40.001847] nvme nvme0: I/O tag 8 (0008) opcode 0x2 (I/O Cmd) QID 1 timeout, reset controller
+";
+        let line = unanswered_command(console).unwrap();
+        assert!(line.starts_with("nvme nvme0: I/O tag 7 "), "{line}");
+        assert_eq!(unanswered_command(PANIC), None);
+        let quiet = console.lines().next().unwrap();
+        assert_eq!(unanswered_command(quiet), None);
     }
 
     #[test]

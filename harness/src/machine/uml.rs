@@ -15,17 +15,17 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use emulator::cli::Doorbells;
 use emulator::config::DeviceConfig;
 use hipri_agent::MountEntry;
 use hipri_agent::cmdline::{Options, RunSource};
 
-use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE};
+use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told};
 use super::device::{Device, DeviceSpec, Terminal};
-use super::host::Placement;
 use super::kernel_file::{self, KernelFormat};
 use super::process::{GuestProcess, describe};
 use super::start::{OnParentDeath, Starter};
-use super::{Console, Spec};
+use super::{Console, Placement, Spec};
 use crate::exit::Failure;
 use crate::guest::Arch;
 
@@ -61,8 +61,24 @@ impl Machine for Uml {
         }
     }
 
-    fn placement(&self, cores: &[usize]) -> Placement {
-        Placement::choose(cores)
+    fn placement(&self, cores: &[usize], cpus: u32) -> Placement {
+        Placement::choose(cores, cpus)
+    }
+
+    fn check_told(&self, told: &Told) -> Result<(), Failure> {
+        if told.doorbells == Some(Doorbells::Mapped) {
+            return Err(Failure::usage(
+                "--doorbells mapped works with --accel kvm only: User-Mode Linux has no device \
+                 memory that is plain memory; take shadow or exit",
+            ));
+        }
+        if told.huge_pages.is_some() {
+            return Err(Failure::usage(
+                "--huge-pages works with --accel kvm only: User-Mode Linux keeps its memory in a \
+                 file of the tmpfs",
+            ));
+        }
+        Ok(())
     }
 
     fn share(&self, dir: &Path) -> Result<MountEntry, Failure> {
@@ -203,7 +219,7 @@ fn kernel_words(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Vec<OsString>>
 /// As [`kernel_words`], and when the early log cannot be made.
 fn command(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Command> {
     let starter = Starter::new(OnParentDeath::Kill)
-        .cpu(spec.placement.guest)
+        .cpu(spec.placement.guest.first().copied())
         .open("channel", &files.channel)
         .open("console", &files.console);
     let mut command = if layout_can_be_fixed() {

@@ -79,6 +79,7 @@ pub fn run(spec: &SweepSpec<'_>, progress: &dyn Progress) -> anyhow::Result<Swee
     for boot in &spec.boots {
         let report = run_boot(spec, boot, progress)?;
         machine::require_completed(&report)?;
+        require_answers(boot, &report)?;
         boot_ns.extend(report.transcript.hello.as_ref().map(|hello| hello.boot_ns));
         rows.extend(rows_of(spec, boot, &report)?);
     }
@@ -127,6 +128,20 @@ fn run_boot(
         step.done(&format!("{} cells", boot.cells.len()));
     }
     Ok(report)
+}
+
+/// A cell in which the driver gave a command up has no figures, whatever fio says.
+fn require_answers(boot: &Boot, report: &RunReport) -> Result<(), Failure> {
+    match machine::unanswered_command(&report.console) {
+        None => Ok(()),
+        Some(line) => Err(Failure::new(
+            ExitReason::Failed,
+            format!(
+                "the device left a command of the {} kernel unanswered: {line}",
+                boot.flavour
+            ),
+        )),
+    }
 }
 
 fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {

@@ -32,17 +32,24 @@ pub fn arguments(
     initrd: &Path,
     storage: &Storage,
 ) -> anyhow::Result<Vec<OsString>> {
+    let executor = Executor::choose();
     let mut words: Vec<OsString> = ALWAYS
         .iter()
-        .chain(&Executor::choose().options())
+        .chain(&executor.options())
         .map(OsString::from)
         .collect();
     let mut add = |option: &str, value: OsString| words.extend([option.into(), value]);
-    add("-smp", spec.cpus.to_string().into());
+    add("-smp", executor.processors(spec.cpus).into());
     add("-m", format!("{}M", spec.memory_mib).into());
     add("-kernel", spec.kernel.into());
     add("-initrd", initrd.into());
-    add("-append", pc::kernel_words(spec)?.join(" ").into());
+    let mut kernel_words = executor
+        .kernel_words(spec.cpus)
+        .iter()
+        .map(|word| (*word).to_owned())
+        .collect::<Vec<_>>();
+    kernel_words.extend(pc::kernel_words(spec)?);
+    add("-append", kernel_words.join(" ").into());
     let log = escaped(&files.console)?;
     let console = match spec.console {
         Console::None => format!("file,id=console,path={log},append=on"),

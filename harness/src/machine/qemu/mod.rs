@@ -30,13 +30,12 @@ use hipri_agent::MountEntry;
 use self::executor::Executor;
 use self::process::QemuProcess;
 use self::storage::Storage;
-use super::contract::{CpuRange, DeviceKind, Files, Machine, Pace, Running};
+use super::contract::{CpuRange, DeviceKind, Files, Machine, Pace, Running, Told};
 use super::device::DeviceSpec;
-use super::host::Placement;
 use super::kernel_file::{self, KernelFormat};
 use super::process::GuestProcess;
 use super::start::{OnParentDeath, Starter};
-use super::{Console, Spec, initrd};
+use super::{Console, Placement, Spec, initrd};
 use crate::exit::Failure;
 use crate::guest::Arch;
 
@@ -76,8 +75,26 @@ impl Machine for Qemu {
     }
 
     /// QEMU has a thread for each processor and more for its device.
-    fn placement(&self, _: &[usize]) -> Placement {
+    fn placement(&self, _: &[usize], _: u32) -> Placement {
         Placement::FREE
+    }
+
+    fn check_told(&self, told: &Told) -> Result<(), Failure> {
+        let option = match told {
+            Told {
+                doorbells: Some(_), ..
+            } => "--doorbells",
+            Told {
+                huge_pages: Some(_),
+                ..
+            } => "--huge-pages",
+            Told { pin: Some(_), .. } => "--pin",
+            _ => return Ok(()),
+        };
+        Err(Failure::usage(format!(
+            "{option} has no effect with --accel qemu, where QEMU makes machine and device: take \
+             --accel kvm or uml"
+        )))
     }
 
     fn share(&self, _: &Path) -> Result<MountEntry, Failure> {
@@ -203,6 +220,7 @@ mod tests {
             profile: "p".into(),
             device: "mine.toml".into(),
             seed: 1,
+            doorbells: None,
         };
         Qemu.check_device(&spec, &device)
     }

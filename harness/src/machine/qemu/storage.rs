@@ -146,6 +146,7 @@ mod tests {
             profile: "p".into(),
             device,
             seed: 1,
+            doorbells: None,
         };
         let storage = Storage::make(&spec, folder.path());
         (folder, storage)
