@@ -25,6 +25,10 @@ use crate::timing::Nanos;
 /// A turn that begins this long after the one before it was interrupted: the host ran something
 /// else.
 const GAP: Nanos = 500_000;
+/// So long after the last work the poller does not pause between turns: a processor may take a
+/// pause for as long as a cache line takes from one core to another, and the guest is about to
+/// submit its next command.
+const EAGER: Nanos = 20_000;
 /// How long before a completion is due the poller is back from sleep: timer slack and scheduling.
 const WAKE_EARLY: Nanos = 300_000;
 
@@ -357,12 +361,12 @@ impl<F: FrontEnd> Loop<F> {
             self.quiet_since = None;
             return Ok(());
         }
+        let since = *self.quiet_since.get_or_insert(self.now);
         if self.alone {
             std::thread::yield_now();
-        } else {
+        } else if self.now - since > EAGER {
             std::hint::spin_loop();
         }
-        let since = *self.quiet_since.get_or_insert(self.now);
         match self.options.idle_sleep {
             Some(idle) if u128::from(self.now - since) >= idle.as_nanos() => self.sleep(),
             _ => Ok(()),
