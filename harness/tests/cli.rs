@@ -140,6 +140,61 @@ fn qemu_suite_of_checks_that_count_is_skipped_by_name() {
 }
 
 #[test]
+fn options_that_a_machine_cannot_follow_are_refused() {
+    let here = folder();
+    for (accel, option, value) in [
+        ("uml", "--doorbells", "mapped"),
+        ("uml", "--huge-pages", "reserved"),
+        ("qemu", "--doorbells", "exit"),
+        ("qemu", "--huge-pages", "off"),
+        ("qemu", "--pin", "none"),
+        ("uml", "--pin", "4000,0"),
+        ("uml", "--pin", "0,0,0"),
+    ] {
+        hipri(&here)
+            .args(["launch", "--accel", accel, option, value, "--", "true"])
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(one_sentence().and(contains(option)));
+    }
+    hipri(&here)
+        .args(["launch", "--pin", "everywhere", "--", "true"])
+        .assert()
+        .code(2)
+        .stderr(contains("such as 3,0,1"));
+}
+
+#[test]
+fn pins_are_shown_before_anything_runs() {
+    let here = folder();
+    hipri(&here)
+        .args(["sweep", "--accel", "uml", "--pin", "none", "--dry-run"])
+        .assert()
+        .success()
+        .stdout(contains("cores:   nothing is pinned"));
+}
+
+/// Whoever reads the output may stop: that is no failure.
+#[test]
+fn a_closed_stdout_is_no_failure() {
+    use std::process::Stdio;
+    let here = folder();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hipri"))
+        .args(["probe", "--json"])
+        .current_dir(here.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("hipri starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("hipri ends");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && words.is_empty(), "{words}");
+}
+
+#[test]
 fn cpus_beyond_the_machines_are_refused() {
     let here = folder();
     for (accel, cpus) in [("uml", "2"), ("qemu", "17"), ("qemu", "0")] {

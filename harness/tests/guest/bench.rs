@@ -49,9 +49,11 @@ pub fn assert_code(output: &Output, code: i32) {
 }
 
 /// Why there is no guest to boot on a machine whose kernels are built for `arch`, if there is none.
-pub fn missing_guest(arch: &str) -> Option<String> {
+pub fn missing_guest(arch: &str, flavours: &[&str]) -> Option<String> {
+    let flavours = flavours.iter().flat_map(|flavour| ["--flavour", flavour]);
     let output = Command::new(env!("CARGO_BIN_EXE_hipri"))
         .args(["guest", "status", "--arch", arch])
+        .args(flavours)
         .current_dir(root())
         .env("HIPRI_ROOT", root())
         .output()

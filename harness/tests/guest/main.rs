@@ -26,10 +26,10 @@ type Group = (Vec<Test>, fn() -> Option<String>);
 fn groups() -> [Group; 3] {
     let uml = [sweep::TESTS, kill::TESTS, power::TESTS, input::TESTS].concat();
     [
-        (uml, || bench::missing_guest("um")),
+        (uml, || bench::missing_guest("um", &["vanilla", "patched"])),
         (kvm::TESTS.to_vec(), kvm::missing),
         (qemu::TESTS.to_vec(), || {
-            bench::missing_qemu().or_else(|| bench::missing_guest("x86_64"))
+            bench::missing_qemu().or_else(|| bench::missing_guest("x86_64", &["patched"]))
         }),
     ]
 }
