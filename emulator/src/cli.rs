@@ -111,9 +111,13 @@ struct DeviceArgs {
     /// Seed of the service times: the same seed gives the same times
     #[arg(long, value_name = "N", env = "HIPRI_SEED", default_value_t = 1)]
     seed: u64,
-    /// Keep the poller on this core
-    #[arg(long, value_name = "N")]
-    cpu: Option<usize>,
+    /// Threads that serve the I/O queues, each its share of them (more than 1 with vmm only)
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pollers: u16,
+    /// Keep the pollers on these cores, in order; those beyond the list stay nowhere
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    cpu: Vec<usize>,
     /// Answer questions on a socket at PATH
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -217,10 +221,16 @@ fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
              not: use shadow or exit"
         )));
     }
+    if device.pollers > 1 {
+        return Err(usage(anyhow::anyhow!(
+            "--pollers {}: vhost-user has one poller; nvme-emulator vmm can have several",
+            device.pollers
+        )));
+    }
     let stop = device.prepare_process()?;
     let function = device.build(DoorbellMode::Shadow)?;
     let poller = Poller::spawn(function, Clock::new(), device.poller())
-        .with_context(|| match device.cpu {
+        .with_context(|| match device.cpu.first() {
             Some(cpu) => format!("the poller cannot run on core {cpu}"),
             None => "the poller cannot be started".into(),
         })
@@ -273,7 +283,10 @@ impl DeviceArgs {
 
     fn poller(&self) -> PollerOptions {
         PollerOptions {
-            cpu: self.cpu,
+            cpu: self.cpu.first().copied(),
+            lanes: (1..usize::from(self.pollers))
+                .map(|poller| self.cpu.get(poller).copied())
+                .collect(),
             idle_sleep: self.idle_sleep.0,
         }
     }

@@ -45,8 +45,8 @@ Exit codes:
 `launch -- CMD` ends with CMD's own code, at most 127.
 
 An option that shows [env: HIPRI_NAME] can be given in the environment. hipri.toml in the current
-directory may set profile, device, accel, mem, cpus, pin, doorbells, huge-pages, append, share,
-kernel-source, seed, out, paths, depths, runtime and workload. The command line wins over the environment, that over the file.";
+directory may set profile, device, accel, mem, cpus, pollers, pin, doorbells, huge-pages, append,
+share, kernel-source, seed, out, paths, depths, runtime and workload. The command line wins over the environment, that over the file.";
 
 impl ExitReason {
     /// The process's exit code.

@@ -148,6 +148,8 @@ fn options_that_a_machine_cannot_follow_are_refused() {
         ("qemu", "--doorbells", "exit"),
         ("qemu", "--huge-pages", "off"),
         ("qemu", "--pin", "none"),
+        ("uml", "--pollers", "2"),
+        ("qemu", "--pollers", "2"),
         ("uml", "--pin", "4000,0"),
         ("uml", "--pin", "0,0,0"),
     ] {

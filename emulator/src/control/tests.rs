@@ -24,6 +24,7 @@ impl Bench {
         let socket = folder.path().join("control");
         let options = PollerOptions {
             cpu: None,
+            lanes: Vec::new(),
             idle_sleep: None,
         };
         let poller = Poller::spawn(function(), Clock::new(), options).expect("a thread");

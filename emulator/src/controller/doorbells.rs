@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::dma::{DoorbellPage, ShadowDoorbells};
 
-/// Doorbells that the poller reads.
+/// Doorbells that pollers read.
+#[derive(Clone)]
 pub enum DoorbellMemory {
     /// The host's pages, by Doorbell Buffer Config: of the I/O queues.
-    Shadow(ShadowDoorbells),
+    Shadow(Arc<ShadowDoorbells>),
     /// Our page, which a front end lays into the guest: of all queues.
     Page(Arc<DoorbellPage>),
 }

@@ -49,6 +49,19 @@ impl Events {
         }
     }
 
+    /// Whether nothing waits to be reported.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Takes over the events that `other` noted.
+    pub fn take_over(&mut self, other: &mut Self) {
+        for event in other.pending.drain(..) {
+            self.raise(event);
+        }
+    }
+
     /// The next event that may be reported, and the request that carries it. Further events of its
     /// type wait until the host has read the log page.
     pub fn deliver(&mut self) -> Option<(u16, AsyncEvent)> {

@@ -64,6 +64,30 @@ impl Health {
         self.last_busy = busy.then_some(now);
     }
 
+    /// Time during which commands were outstanding.
+    pub fn busy(&self) -> u64 {
+        self.busy
+    }
+
+    /// Takes over what `other` noted since it was new, but for its busy time: it is the caller who
+    /// knows how much of that is time that was counted here already.
+    pub fn take_over(&mut self, other: &mut Self) {
+        let others = std::mem::take(other);
+        for mut entry in others.errors.into_iter().rev() {
+            self.error_count += 1;
+            entry.error_count.set(self.error_count);
+            self.errors.truncate(ERROR_LOG_ENTRIES - 1);
+            self.errors.push_front(entry);
+        }
+        self.media_errors += others.media_errors;
+        self.checked_bytes = self.checked_bytes.saturating_add(others.checked_bytes);
+    }
+
+    /// Sets the time during which commands were outstanding.
+    pub fn set_busy(&mut self, busy: u64) {
+        self.busy = busy;
+    }
+
     /// Counts bytes that Compare or Verify read.
     pub fn count_checked(&mut self, bytes: u32) {
         self.checked_bytes = self.checked_bytes.saturating_add(bytes.into());

@@ -108,6 +108,13 @@ impl IoUnit {
         }
     }
 
+    /// The same namespaces with buffers of their own, for another thread; `None` when a medium is
+    /// for one thread only.
+    pub fn another(&self, max_transfer: u32) -> Option<Self> {
+        let namespaces = self.namespaces.iter().map(Namespace::another);
+        Some(Self::new(namespaces.collect::<Option<_>>()?, max_transfer))
+    }
+
     /// All namespaces; the first has NSID 1.
     pub fn namespaces(&self) -> &[Namespace] {
         &self.namespaces

@@ -105,6 +105,48 @@ impl Controller {
         Ok(controller)
     }
 
+    /// A controller of the same namespaces that has nothing of its own: queues are lent to it. `None`
+    /// when a medium is for one thread only.
+    pub fn another(&self) -> Option<Self> {
+        Some(Self {
+            config: self.config.clone(),
+            registers: self.registers.clone(),
+            queues: self.queues.another(),
+            io: self.io.another(self.config.max_transfer)?,
+            features: self.features.clone(),
+            events: Events::default(),
+            health: Health::default(),
+            counters: Counters::new(self.queues.identifiers()),
+            ram: None,
+            defaults: self.defaults.clone(),
+            buffer: SegmentList::default(),
+            changed_namespaces: Vec::new(),
+            too_hot_or_cold: false,
+        })
+    }
+
+    /// Lends I/O queues to `other`, with everything that their commands depend on.
+    pub fn lend(&mut self, other: &mut Self, wanted: impl Fn(u16) -> bool) {
+        other.registers.clone_from(&self.registers);
+        other.features.clone_from(&self.features);
+        other.ram.clone_from(&self.ram);
+        let originals = self.io.namespaces().iter();
+        for (namespace, original) in other.io.namespaces_mut().iter_mut().zip(originals) {
+            namespace.follow(original);
+        }
+        self.queues.lend(&mut other.queues, wanted);
+    }
+
+    /// Takes back what was lent to `other`, and takes over what it counted and noted, but for its
+    /// busy time.
+    pub fn take_back(&mut self, other: &mut Self) {
+        self.queues.take_back(&mut other.queues);
+        self.events.take_over(&mut other.events);
+        self.health.take_over(&mut other.health);
+        self.counters.take_over(&mut other.counters);
+        other.ram = None;
+    }
+
     /// CC.EN 0 -> 1: makes the admin queues and becomes ready, or fails (CSTS.CFS).
     pub fn enable(&mut self) {
         // There are no queues yet. But a page of doorbells may have been the guest's for a moment

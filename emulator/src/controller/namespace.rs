@@ -48,6 +48,20 @@ impl Namespace {
         })
     }
 
+    /// The same namespace for another thread, if its medium can be used by several.
+    pub fn another(&self) -> Option<Self> {
+        Some(Self {
+            media: self.media.another()?,
+            ..*self
+        })
+    }
+
+    /// Takes over what a command may have changed of the namespace that this is another one of.
+    pub fn follow(&mut self, original: &Self) {
+        self.block_size = original.block_size;
+        self.error_recovery = original.error_recovery;
+    }
+
     /// The medium, for flushes.
     pub fn media_mut(&mut self) -> &mut dyn Media {
         self.media.as_mut()

@@ -232,6 +232,8 @@ pub struct QueueTable {
     active: Vec<u16>,
     creations: Vec<u32>,
     doorbells: Option<DoorbellMemory>,
+    /// Slots of doorbells whose queues another table has for the time being.
+    elsewhere: Vec<bool>,
 }
 
 impl QueueTable {
@@ -245,6 +247,70 @@ impl QueueTable {
             active: Vec::with_capacity(slots),
             creations: vec![0; slots],
             doorbells: page.map(DoorbellMemory::Page),
+            elsewhere: vec![false; 2 * slots],
+        }
+    }
+
+    /// An empty table to lend queues to: no slot is its own.
+    pub fn another(&self) -> Self {
+        let slots = self.identifiers();
+        Self {
+            submission: (0..slots).map(|_| None).collect(),
+            completion: (0..slots).map(|_| None).collect(),
+            active: Vec::with_capacity(slots),
+            creations: vec![0; slots],
+            doorbells: None,
+            elsewhere: vec![true; 2 * slots],
+        }
+    }
+
+    /// Whether there is an I/O completion queue that `wanted` picks.
+    pub fn has_cq(&self, wanted: impl Fn(u16) -> bool) -> bool {
+        let mut queues = (0u16..).zip(&self.completion).skip(1);
+        queues.any(|(cqid, cq)| cq.is_some() && wanted(cqid))
+    }
+
+    /// Lends the I/O completion queues that `wanted` picks to `other`, with the submission queues
+    /// that complete to them.
+    pub fn lend(&mut self, other: &mut Self, wanted: impl Fn(u16) -> bool) {
+        other.doorbells.clone_from(&self.doorbells);
+        let queues = (0u16..).zip(self.submission.iter_mut().zip(&mut other.submission));
+        for (qid, (mine, theirs)) in queues.skip(1) {
+            if mine.as_ref().is_some_and(|sq| wanted(sq.cqid)) {
+                *theirs = mine.take();
+                other.active.push(qid);
+                self.active.retain(|active| *active != qid);
+                self.elsewhere[sq_slot(qid) as usize] = true;
+            }
+        }
+        let queues = (0u16..).zip(self.completion.iter_mut().zip(&mut other.completion));
+        for (qid, (mine, theirs)) in queues.skip(1) {
+            if wanted(qid) && mine.is_some() {
+                *theirs = mine.take();
+                self.elsewhere[cq_slot(qid) as usize] = true;
+            }
+        }
+    }
+
+    /// Takes back everything that was lent to `other`.
+    pub fn take_back(&mut self, other: &mut Self) {
+        other.doorbells = None;
+        let queues = (0u16..).zip(self.submission.iter_mut().zip(&mut other.submission));
+        for (qid, (mine, theirs)) in queues {
+            if theirs.is_some() {
+                *mine = theirs.take();
+                self.active.push(qid);
+                self.elsewhere[sq_slot(qid) as usize] = false;
+            }
+        }
+        self.active.sort_unstable();
+        other.active.clear();
+        let queues = (0u16..).zip(self.completion.iter_mut().zip(&mut other.completion));
+        for (qid, (mine, theirs)) in queues {
+            if theirs.is_some() {
+                *mine = theirs.take();
+                self.elsewhere[cq_slot(qid) as usize] = false;
+            }
         }
     }
 
@@ -326,6 +392,9 @@ impl QueueTable {
         let Some(page) = self.page() else {
             return false;
         };
+        if self.elsewhere.get(slot as usize) == Some(&true) {
+            return false;
+        }
         let stray = page.doorbell(slot) != 0;
         if stray {
             page.set_doorbell(slot, 0);
@@ -359,7 +428,7 @@ impl QueueTable {
     /// Takes the host's shadow doorbells. What trapped doorbells have said so far is written into
     /// them, so that one place holds the truth from now on.
     pub fn set_shadow(&mut self, shadow: ShadowDoorbells) {
-        let shadow = DoorbellMemory::Shadow(shadow);
+        let shadow = DoorbellMemory::Shadow(Arc::new(shadow));
         for (qid, sq) in (0u16..).zip(&mut self.submission) {
             if let Some(sq) = sq {
                 shadow.set_doorbell(sq_slot(qid), sq.tail);

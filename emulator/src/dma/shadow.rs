@@ -26,6 +26,8 @@ struct Slots {
 
 // SAFETY: the slots are shared memory; they are accessed only as atomics.
 unsafe impl Send for Slots {}
+// SAFETY: the same; nothing else of them can be reached.
+unsafe impl Sync for Slots {}
 
 impl Slots {
     fn new(ram: &GuestRam, address: u64, count: u32) -> Result<Self, OutOfRange> {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Who owns the loop: the poller (thread, clock, sleep and wake).
+//! Who owns the loop: the pollers (threads, clock, sleep and wake).
 
 mod clock;
 mod event;
+mod lanes;
 mod poller;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::os::fd::BorrowedFd;
 
 pub use clock::Clock;
 pub use event::Event;
+pub use lanes::LaneErrand;
 pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions, pin_thread};
 
 use crate::pci::{MsiPort, NvmeFunction};
@@ -52,6 +54,17 @@ pub trait FrontEnd: MsiPort + Send + 'static {
     /// # Errors
     /// As [`FrontEnd::serve`].
     fn resume_polling(&mut self) -> Result<(), Self::Error>;
+
+    /// Whether the guest waits for an access to be served. Asked once a turn where several pollers
+    /// share the work.
+    fn has_work(&self) -> bool {
+        true
+    }
+
+    /// A way for the messages of another poller. `None`: all of them have to go by this front end.
+    fn lane_port(&self) -> Option<Box<dyn MsiPort + Send>> {
+        None
+    }
 
     /// What becomes readable when the guest notifies.
     fn notifiers(&self) -> Vec<BorrowedFd<'_>>;

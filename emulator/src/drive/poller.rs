@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The poller: a thread that owns the function and never waits while there is something to do.
+//! The poller: a thread that owns the function and never waits while there is something to do. It
+//! may lend queues to further ones ([`super::lanes`]).
 //!
 //! Others reach it through a mailbox that it looks at once a turn; that costs it one load of a
 //! cache line that hardly ever changes. After a set idle time it sleeps: it asks the guest to
@@ -18,6 +19,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
+use super::lanes::{LaneErrand, Lanes};
 use super::{Clock, Event, FrontEnd};
 use crate::pci::NvmeFunction;
 use crate::timing::Nanos;
@@ -28,20 +30,22 @@ const GAP: Nanos = 500_000;
 /// So long after the last work the poller does not pause between turns: a processor may take a
 /// pause for as long as a cache line takes from one core to another, and the guest is about to
 /// submit its next command.
-const EAGER: Nanos = 20_000;
+pub(super) const EAGER: Nanos = 20_000;
 /// How long before a completion is due the poller is back from sleep: timer slack and scheduling.
-const WAKE_EARLY: Nanos = 300_000;
+pub(super) const WAKE_EARLY: Nanos = 300_000;
 
 /// How the poller behaves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PollerOptions {
     /// The core it stays on.
     pub cpu: Option<usize>,
+    /// The further pollers, and the cores that they stay on.
+    pub lanes: Vec<Option<usize>>,
     /// After how long without anything to do it sleeps; `None`: never.
     pub idle_sleep: Option<Duration>,
 }
 
-/// What the poller counts about itself.
+/// What pollers count about themselves, all of them together.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct PollerCounters {
     /// Turns of the loop.
@@ -52,6 +56,56 @@ pub struct PollerCounters {
     pub clock_gaps: u64,
     /// The longest of these, in nanoseconds.
     pub longest_gap_ns: Nanos,
+    /// How often queues were lent to a further poller.
+    pub lends: u64,
+}
+
+impl PollerCounters {
+    /// Adds what another poller has counted.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.turns += other.turns;
+        self.sleeps += other.sleeps;
+        self.clock_gaps += other.clock_gaps;
+        self.longest_gap_ns = self.longest_gap_ns.max(other.longest_gap_ns);
+        self.lends += other.lends;
+    }
+}
+
+/// The turns of a poller's loop, and when they begin.
+pub(super) struct Turns {
+    clock: Clock,
+    now: Nanos,
+}
+
+impl Turns {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, now: 0 }
+    }
+
+    /// What was before is over, and no gap.
+    pub(super) fn begin(&mut self) {
+        self.now = self.now.max(self.clock.now());
+    }
+
+    /// The time now, which is not yet that of a turn.
+    pub(super) fn now(&self) -> Nanos {
+        self.now.max(self.clock.now())
+    }
+
+    /// Begins the next turn: its time, and whether the host has run something else in between,
+    /// which is noted.
+    #[inline]
+    pub(super) fn next(&mut self, counters: &mut PollerCounters) -> (Nanos, bool) {
+        let now = self.now();
+        let gap = now - self.now;
+        if gap > GAP {
+            counters.clock_gaps += 1;
+            counters.longest_gap_ns = counters.longest_gap_ns.max(gap);
+        }
+        counters.turns += 1;
+        self.now = now;
+        (now, gap > GAP)
+    }
 }
 
 /// The poller's thread has ended.
@@ -64,6 +118,7 @@ type Errand = Box<dyn FnOnce(&mut NvmeFunction, &PollerCounters) + Send>;
 enum Order<F> {
     Run(Errand),
     Start(F),
+    OnLanes(LaneErrand),
     Stop(SyncSender<Option<F>>),
     End,
 }
@@ -74,7 +129,7 @@ struct Shared<F: FrontEnd> {
     /// Whether the mailbox holds anything.
     mail: AtomicBool,
     /// Wakes the poller.
-    wake: Event,
+    wake: Arc<Event>,
     /// Tells others that `Mailbox::failure` has been set.
     failed: Event,
 }
@@ -127,8 +182,15 @@ impl<F: FrontEnd> Poller<F> {
     /// Starts the thread. It sleeps until a front end comes.
     ///
     /// # Errors
-    /// When the host gives no thread or eventfd, or the core does not exist.
-    pub fn spawn(function: NvmeFunction, clock: Clock, options: PollerOptions) -> io::Result<Self> {
+    /// When the host gives no thread or eventfd, a core does not exist, or several pollers are
+    /// wanted for media that are for one thread only.
+    pub fn spawn(
+        mut function: NvmeFunction,
+        clock: Clock,
+        options: PollerOptions,
+    ) -> io::Result<Self> {
+        let wake = Arc::new(Event::new()?);
+        let lanes = Lanes::start(&mut function, &options, &clock, &wake)?;
         let shared = Arc::new(Shared {
             mailbox: Mutex::new(Mailbox {
                 orders: VecDeque::new(),
@@ -136,11 +198,11 @@ impl<F: FrontEnd> Poller<F> {
                 closed: false,
             }),
             mail: AtomicBool::new(false),
-            wake: Event::new()?,
+            wake,
             failed: Event::new()?,
         });
         let (started, start) = sync_channel(1);
-        let turning = Loop::new(Arc::clone(&shared), function, clock, options);
+        let turning = Loop::new(Arc::clone(&shared), function, lanes, clock, options);
         let thread = std::thread::Builder::new()
             .name("poller".into())
             .spawn(move || turning.run(&started))?;
@@ -188,6 +250,14 @@ impl<F: FrontEnd> PollerHandle<F> {
         receiver.recv().map_err(|_| PollerGone)
     }
 
+    /// Runs `errand` once on the thread of every further poller, before what is asked for next.
+    ///
+    /// # Errors
+    /// [`PollerGone`].
+    pub fn on_lanes(&self, errand: impl Fn() + Send + Sync + 'static) -> Result<(), PollerGone> {
+        self.shared.send(Order::OnLanes(Arc::new(errand)))
+    }
+
     /// Begins to serve `front`.
     ///
     /// # Errors
@@ -223,8 +293,9 @@ impl<F: FrontEnd> PollerHandle<F> {
 struct Loop<F: FrontEnd> {
     shared: Arc<Shared<F>>,
     function: NvmeFunction,
+    lanes: Lanes,
     front: Option<F>,
-    clock: Clock,
+    turns: Turns,
     options: PollerOptions,
     counters: PollerCounters,
     /// When the current turn began.
@@ -254,14 +325,16 @@ impl<F: FrontEnd> Loop<F> {
     fn new(
         shared: Arc<Shared<F>>,
         function: NvmeFunction,
+        lanes: Lanes,
         clock: Clock,
         options: PollerOptions,
     ) -> Self {
         Self {
             shared,
             function,
+            lanes,
             front: None,
-            clock,
+            turns: Turns::new(clock),
             options,
             counters: PollerCounters::default(),
             now: 0,
@@ -286,8 +359,11 @@ impl<F: FrontEnd> Loop<F> {
 
     fn run_until_told(&mut self) {
         loop {
-            if self.shared.mail.load(Ordering::Acquire) && !self.obey() {
-                break;
+            if self.shared.mail.load(Ordering::Acquire) {
+                self.recall();
+                if !self.obey() {
+                    break;
+                }
             }
             if self.front.is_none() {
                 self.wait(None);
@@ -297,8 +373,14 @@ impl<F: FrontEnd> Loop<F> {
         }
     }
 
+    /// Takes back what was lent.
+    fn recall(&mut self) {
+        self.lanes.recall(&mut self.function, &mut self.counters);
+    }
+
     /// Gives up the front end, and tells why.
     fn fail(&mut self, error: F::Error) {
+        self.recall();
         self.front = None;
         self.shared.mailbox().failure = Some(error);
         self.shared.failed.set();
@@ -322,6 +404,7 @@ impl<F: FrontEnd> Loop<F> {
                     self.front = Some(front);
                     self.begin_session();
                 }
+                Some(Order::OnLanes(errand)) => self.lanes.run_errand(&errand),
                 Some(Order::Stop(sender)) => {
                     // Nobody waits any more: it is dropped.
                     let _ = sender.send(self.front.take());
@@ -330,13 +413,16 @@ impl<F: FrontEnd> Loop<F> {
             }
         }
         // Errands may take a while; that is no gap.
-        self.now = self.now.max(self.clock.now());
+        self.turns.begin();
         true
     }
 
     fn begin_session(&mut self) {
         self.due = None;
         self.quiet_since = None;
+        if let Some(front) = &self.front {
+            self.lanes.connect(|| front.lane_port());
+        }
         let result = self.front.as_mut().map(FrontEnd::resume_polling);
         if let Some(Err(error)) = result {
             self.fail(error);
@@ -349,9 +435,18 @@ impl<F: FrontEnd> Loop<F> {
         let Some(front) = &mut self.front else {
             return Ok(());
         };
-        let served = front.serve(self.now, &mut self.function)?;
+        if self.lanes.are_out()
+            && (front.has_work() || self.lanes.have_called() || self.function.look_for_admin())
+        {
+            self.lanes.recall(&mut self.function, &mut self.counters);
+        }
+        // An access that comes only now waits for the next turn.
+        let served = !self.lanes.are_out() && front.serve(self.now, &mut self.function)?;
         let due = self.function.step(self.now, front);
         front.flush(&mut self.function)?;
+        if !self.lanes.are_out() {
+            self.lanes.lend(&mut self.function);
+        }
 
         let waiting_long =
             due == self.due && due.is_some_and(|due| due > self.now.saturating_add(2 * WAKE_EARLY));
@@ -375,15 +470,11 @@ impl<F: FrontEnd> Loop<F> {
 
     /// Reads the clock, and notes when the host has run something else in between.
     fn tick(&mut self) {
-        let now = self.clock.now().max(self.now);
-        let gap = now - self.now;
-        if gap > GAP {
-            self.counters.clock_gaps += 1;
-            self.counters.longest_gap_ns = self.counters.longest_gap_ns.max(gap);
+        let (now, gap) = self.turns.next(&mut self.counters);
+        if gap {
             // Time that it did not have is no idle time.
             self.quiet_since = None;
         }
-        self.counters.turns += 1;
         self.now = now;
     }
 
@@ -400,11 +491,11 @@ impl<F: FrontEnd> Loop<F> {
         }
         let timeout = self
             .due
-            .map(|due| due.saturating_sub(self.clock.now().saturating_add(WAKE_EARLY)));
+            .map(|due| due.saturating_sub(self.turns.now().saturating_add(WAKE_EARLY)));
         self.wait(timeout);
         self.counters.sleeps += 1;
         self.function.resume_polling();
-        self.now = self.now.max(self.clock.now());
+        self.turns.begin();
         match &mut self.front {
             Some(front) => {
                 front.clear_notifications();

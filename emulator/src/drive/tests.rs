@@ -107,6 +107,7 @@ fn poller(idle_sleep: Option<Duration>) -> Poller<Front> {
     function.attach(GuestRam::anonymous(&[(0, 1 << 16)]).expect("memory for a test"));
     let options = PollerOptions {
         cpu: None,
+        lanes: Vec::new(),
         idle_sleep,
     };
     Poller::spawn(function, Clock::new(), options).expect("a thread")
@@ -235,6 +236,7 @@ fn panicking_errand_ends_the_poller_and_nobody_hangs() {
 fn core_that_does_not_exist_is_refused() {
     let options = PollerOptions {
         cpu: Some(1_000_000),
+        lanes: Vec::new(),
         idle_sleep: None,
     };
 

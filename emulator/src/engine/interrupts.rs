@@ -3,7 +3,7 @@
 //! (features 08h and 09h). Queues without interrupts never come here.
 
 use super::Engine;
-use crate::controller::InterruptSink;
+use crate::controller::{InterruptSink, QueueTable};
 use crate::timing::Nanos;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +42,47 @@ impl Vectors {
     #[inline]
     pub fn touch(&mut self, cqid: u16) {
         self.touched.push(cqid);
+    }
+
+    /// Lends what waits on vectors of these queues, as far as no other queue uses the vector too.
+    pub fn lend(&mut self, other: &mut Self, queues: &QueueTable) {
+        let Self {
+            vectors, waiting, ..
+        } = self;
+        waiting.retain(|number| {
+            let Some(vector) = vectors.get_mut(usize::from(*number)) else {
+                return false;
+            };
+            if queues.cq(vector.cqid).is_none() {
+                return true;
+            }
+            other.wait(*number, std::mem::take(vector));
+            false
+        });
+    }
+
+    /// Takes back what waits elsewhere.
+    pub fn take_back(&mut self, other: &mut Self) {
+        for number in other.waiting.drain(..) {
+            if let Some(vector) = other.vectors.get_mut(usize::from(number)) {
+                self.wait(number, std::mem::take(vector));
+            }
+        }
+    }
+
+    /// Adds completions that wait on a vector.
+    fn wait(&mut self, number: u16, more: Vector) {
+        let Some(vector) = self.vectors.get_mut(usize::from(number)) else {
+            return;
+        };
+        if vector.gathered == 0 {
+            *vector = more;
+            self.waiting.push(number);
+        } else {
+            vector.gathered = vector.gathered.saturating_add(more.gathered);
+            vector.since = vector.since.min(more.since);
+            vector.urgent |= more.urgent;
+        }
     }
 
     /// Forgets everything.

@@ -8,11 +8,13 @@
 //! one burst, and raises each interrupt vector at most once.
 
 mod aborts;
+mod admission;
 mod doorbell_scan;
 mod doorbells;
 mod due;
 mod flushes;
 mod interrupts;
+mod lane;
 mod sweep;
 
 use std::sync::Arc;
@@ -26,17 +28,19 @@ use crate::observe::{Counters, VmExits};
 use crate::spec::Status;
 use crate::timing::{Model, Nanos, Profile};
 use aborts::HeldAbort;
+use admission::Admission;
 use doorbell_scan::DoorbellScan;
 use due::{Completed, DueList};
 use flushes::{Flushes, Started, Waiter};
 use interrupts::Vectors;
 
 pub use crate::spec::registers::DOORBELLS;
+pub use lane::{Lane, LaneShare};
 
 /// The device without its transport: what every front end drives.
 pub struct Engine {
     controller: Controller,
-    model: Model,
+    admission: Admission,
     due: DueList,
     flushes: Flushes,
     vectors: Vectors,
@@ -51,6 +55,10 @@ pub struct Engine {
     polling: bool,
     /// Nothing is to be done before the next completion is due or the guest does something.
     quiet: bool,
+    /// Lanes that have some of the queues.
+    lent: u16,
+    /// The controller's busy time when they got them.
+    busy_when_lent: Nanos,
 }
 
 impl Engine {
@@ -67,7 +75,7 @@ impl Engine {
         let vectors = Vectors::new(config.vectors, config.queue_pairs);
         Ok(Self {
             controller: Controller::new(config, namespaces)?,
-            model,
+            admission: Admission::new(model),
             due: DueList::default(),
             flushes,
             vectors,
@@ -78,6 +86,8 @@ impl Engine {
             doorbell_scan: DoorbellScan::default(),
             polling: true,
             quiet: true,
+            lent: 0,
+            busy_when_lent: 0,
         })
     }
 
@@ -93,12 +103,12 @@ impl Engine {
 
     /// The speed that new commands get.
     pub fn profile(&self) -> &Profile {
-        self.model.profile()
+        self.admission.profile()
     }
 
     /// Changes the speed of the commands that arrive from now on, while a guest runs.
     pub fn set_profile(&mut self, profile: Profile) {
-        self.model.set_profile(profile);
+        self.admission.set_profile(profile);
     }
 
     /// Sets the composite temperature in kelvins. Beyond a threshold the host is warned.

@@ -41,7 +41,8 @@ impl Engine {
         let mut swept = Swept::default();
         let burst = self.controller.features.burst().min(LARGEST_BURST);
         let abandoned = self.flushes.abandoned();
-        if abandoned < MOST_ABANDONED_FLUSHES_ADMIN {
+        // An admin command may concern any queue: those that were lent have to be back.
+        if abandoned < MOST_ABANDONED_FLUSHES_ADMIN && self.lent == 0 {
             if self.controller.queues.page().is_some() {
                 // Not in shadow memory: no host writes the admin doorbells there.
                 self.poll_tail(0);
@@ -171,7 +172,7 @@ impl Engine {
             },
             bytes: outcome.bytes,
         };
-        let due = self.model.admit(now, &request);
+        let due = self.admission.admit(now, &request);
         completed.due = Some(due);
         if outcome.flush != FlushScope::Nothing {
             self.wait_for_flush(sqe, completed, outcome.flush, now);

@@ -63,6 +63,12 @@ pub trait Media: Send {
     /// Size in bytes, fixed.
     fn size(&self) -> u64;
 
+    /// Another handle on the same data, to be used on another thread at the same time. `None`: one
+    /// thread has it to itself, because it keeps track of what was written.
+    fn another(&self) -> Option<Box<dyn Media>> {
+        None
+    }
+
     /// Copies data at `offset` into `into`.
     ///
     /// # Errors

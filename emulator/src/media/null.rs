@@ -23,6 +23,10 @@ impl Media for NullMedia {
         self.size
     }
 
+    fn another(&self) -> Option<Box<dyn Media>> {
+        Some(Box::new(Self { ..*self }))
+    }
+
     fn read(&mut self, _offset: u64, into: &VolatileSlice<'_>) -> Result<(), MediaError> {
         if self.zero_fill {
             fill_zero(into);

@@ -3,6 +3,7 @@
 //! space back.
 
 use std::io;
+use std::sync::Arc;
 
 use vm_memory::VolatileSlice;
 
@@ -19,14 +20,14 @@ const PREFETCH: usize = 1024;
 
 /// Data in memory.
 pub(super) struct RamMedia {
-    memory: AnonymousMemory,
+    memory: Arc<AnonymousMemory>,
     size: u64,
 }
 
 impl RamMedia {
     pub(super) fn new(size: u64) -> io::Result<Self> {
         let bytes = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let memory = AnonymousMemory::new(bytes)?;
+        let memory = Arc::new(AnonymousMemory::new(bytes)?);
         Ok(Self { memory, size })
     }
 
@@ -44,6 +45,13 @@ fn beyond_end() -> io::Error {
 impl Media for RamMedia {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn another(&self) -> Option<Box<dyn Media>> {
+        Some(Box::new(Self {
+            memory: Arc::clone(&self.memory),
+            size: self.size,
+        }))
     }
 
     fn read(&mut self, offset: u64, into: &VolatileSlice<'_>) -> Result<(), MediaError> {

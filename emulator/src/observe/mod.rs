@@ -58,6 +58,24 @@ impl QueueCounters {
         self.opcodes[usize::from(opcode).min(OPCODE_SLOTS - 1)] += 1;
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.creations += other.creations;
+        self.polled += other.polled;
+        self.interrupted += other.interrupted;
+        self.interrupts += other.interrupts;
+        self.sq_doorbell_traps += other.sq_doorbell_traps;
+        self.cq_doorbell_traps += other.cq_doorbell_traps;
+        self.bytes_read += other.bytes_read;
+        self.bytes_written += other.bytes_written;
+        self.errors += other.errors;
+        self.early += other.early;
+        for (mine, theirs) in self.opcodes.iter_mut().zip(other.opcodes) {
+            *mine += theirs;
+        }
+        self.lateness.add(&other.lateness);
+    }
+
     /// What was counted since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -179,6 +197,18 @@ impl Counters {
     /// The counters of one queue, if the device has such an identifier.
     pub fn queue_mut(&mut self, qid: u16) -> Option<&mut QueueCounters> {
         self.queues.get_mut(usize::from(qid))
+    }
+
+    /// Adds what `other` counted of queues, and lets it begin anew.
+    pub fn take_over(&mut self, other: &mut Self) {
+        for (mine, theirs) in self.queues.iter_mut().zip(&mut other.queues) {
+            if theirs.polled + theirs.interrupted + theirs.interrupts + theirs.errors > 0
+                || theirs.opcodes.iter().any(|&count| count > 0)
+            {
+                mine.add(theirs);
+                *theirs = QueueCounters::default();
+            }
+        }
     }
 
     /// What was counted since `earlier`, an older state of the same device.

@@ -8,7 +8,7 @@ use vfio_bindings::bindings::vfio::{VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_
 use super::{BAR0_SIZE, ConfigSpace, MSIX_PBA, MSIX_TABLE, MsiPort, Msix};
 use crate::controller::{InterruptSink, PCI_VENDOR_ID};
 use crate::dma::{DoorbellPage, GuestRam};
-use crate::engine::{DOORBELLS, Engine};
+use crate::engine::{DOORBELLS, Engine, Lane, LaneShare};
 use crate::observe::VmExits;
 use crate::timing::Nanos;
 
@@ -155,6 +155,38 @@ impl NvmeFunction {
         }
     }
 
+    /// A lane of this function, for another poller: see [`Engine::lane`].
+    pub fn lane(&mut self) -> Option<FunctionLane> {
+        Some(FunctionLane {
+            lane: self.engine.lane()?,
+            msix: Msix::new(self.msix.vectors()),
+        })
+    }
+
+    /// Whether queues may be lent now, and there are any for this lane.
+    pub fn can_lend(&self, share: LaneShare) -> bool {
+        self.config.bus_master() && !self.wants_retry() && self.engine.can_lend(share)
+    }
+
+    /// Lends a lane its queues. Until it is taken back, the guest and others must not reach the
+    /// function: only [`NvmeFunction::step`] and what belongs to sleeping may be called.
+    pub fn lend(&mut self, lane: &mut FunctionLane, share: LaneShare) {
+        self.msix.copy_to(&mut lane.msix);
+        self.engine.lend(&mut lane.lane, share);
+    }
+
+    /// Takes back what a lane has.
+    pub fn take_back(&mut self, lane: &mut FunctionLane) {
+        self.engine.take_back(&mut lane.lane);
+        self.msix.take_over(&mut lane.msix);
+    }
+
+    /// Whether an admin command waits, for which lanes must be taken back.
+    #[inline]
+    pub fn look_for_admin(&mut self) -> bool {
+        self.engine.look_for_admin()
+    }
+
     /// Says who counts the exits of the function's guest: see [`Engine::set_exits`].
     pub fn set_exits(&mut self, exits: Arc<VmExits>) {
         self.engine.set_exits(exits);
@@ -236,6 +268,45 @@ impl NvmeFunction {
             MSIX_TABLE..MSIX_PBA => self.msix.write_table(offset - MSIX_TABLE, data),
             _ => {} // the pending bits are read-only
         }
+    }
+}
+
+/// What another poller has of a function: see [`NvmeFunction::lane`].
+pub struct FunctionLane {
+    lane: Lane,
+    msix: Msix,
+}
+
+impl FunctionLane {
+    /// As [`NvmeFunction::step`], of the queues that the lane has.
+    pub fn step(&mut self, now: Nanos, port: &mut dyn MsiPort) -> Option<Nanos> {
+        self.msix.deliver_pending(port);
+        let mut sink = MsixSink {
+            msix: &mut self.msix,
+            port,
+        };
+        self.lane.step(now, &mut sink)
+    }
+
+    /// Whether it has something that only the function can tell the host.
+    #[inline]
+    pub fn calls(&self) -> bool {
+        self.lane.calls()
+    }
+
+    /// See [`NvmeFunction::is_idle`].
+    pub fn is_idle(&self) -> bool {
+        self.lane.is_idle() && !self.msix.wants_retry()
+    }
+
+    /// See [`NvmeFunction::prepare_sleep`].
+    pub fn prepare_sleep(&mut self) -> bool {
+        self.lane.prepare_sleep()
+    }
+
+    /// Undoes [`FunctionLane::prepare_sleep`].
+    pub fn resume_polling(&mut self) {
+        self.lane.resume_polling();
     }
 }
 

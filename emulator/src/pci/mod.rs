@@ -11,7 +11,7 @@ mod msix;
 pub(crate) mod tests;
 
 pub use config_space::{CONFIG_SPACE_SIZE, ConfigSpace};
-pub use function::{Identity, NvmeFunction, Region};
+pub use function::{FunctionLane, Identity, NvmeFunction, Region};
 pub use msix::{Delivery, MAX_VECTORS, MsiMessage, MsiPort, Msix};
 
 use crate::observe::bar0;

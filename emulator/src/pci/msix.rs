@@ -35,8 +35,10 @@ pub trait MsiPort {
     fn send(&mut self, vector: u16, message: MsiMessage) -> Delivery;
 }
 
-/// A function's MSI-X state. Disabled, it loses what is raised, as a function without an
+/// A function's MSI-X state, or a copy of it for a thread that raises interrupts of its own while
+/// the guest cannot change anything. Disabled, it loses what is raised, as a function without an
 /// interrupt pin does.
+#[derive(Clone)]
 pub struct Msix {
     table: Vec<u8>,
     pending: Vec<u8>,
@@ -153,6 +155,21 @@ impl Msix {
     /// Whether a pending message waits for nothing but room in the port.
     pub fn wants_retry(&self) -> bool {
         self.recheck && self.enabled && !self.function_masked
+    }
+
+    /// Makes `copy` one of this state, with nothing pending.
+    pub fn copy_to(&self, copy: &mut Self) {
+        copy.clone_from(self);
+        copy.pending.fill(0);
+        copy.recheck = false;
+    }
+
+    /// Takes over what became pending in a copy.
+    pub fn take_over(&mut self, copy: &mut Self) {
+        for (mine, theirs) in self.pending.iter_mut().zip(&mut copy.pending) {
+            *mine |= std::mem::take(theirs);
+        }
+        self.recheck |= std::mem::take(&mut copy.recheck);
     }
 
     /// Number of vectors.

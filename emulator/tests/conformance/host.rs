@@ -201,10 +201,10 @@ pub fn config() -> ControllerConfig {
     }
 }
 
-/// A medium in memory of `size` bytes with a volatile write cache.
+/// A medium in memory of `size` bytes, with a volatile write cache where the tests have one.
 pub fn namespace(size: u64, block_size: BlockSize) -> NamespaceConfig {
     let mut config = MediaConfig::new(Backing::Ram, size);
-    config.volatile_cache = true;
+    config.volatile_cache = crate::MEDIA_CACHE;
     NamespaceConfig {
         media: media::open(&config).unwrap(),
         block_size,

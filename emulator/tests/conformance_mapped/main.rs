@@ -36,6 +36,12 @@ mod reset;
 const DOORBELL_MODE: emulator::controller::DoorbellMode =
     emulator::controller::DoorbellMode::Mapped;
 
+/// All I/O queues are the function's.
+const LANE: bool = false;
+
+/// The media have a volatile write cache.
+const MEDIA_CACHE: bool = true;
+
 /// The device that the tests get.
 fn connect(
     engine: emulator::engine::Engine,

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The PCI function in the process and on a clock of its own; accesses to the page of doorbells
-//! stay in memory while the function says that it is mapped.
+//! The PCI function in the process and on a clock of its own; accesses to the page of doorbells, if
+//! there is one, stay in memory while the function says that it is mapped. Perhaps with a lane, as
+//! a second poller would have it, that is lent every I/O queue whenever that is possible.
 
 use std::sync::Arc;
 
 use emulator::dma::{DoorbellPage, GuestRam};
-use emulator::engine::Engine;
-use emulator::pci::{Delivery, Identity, MSIX_TABLE, MsiMessage, MsiPort, NvmeFunction, Region};
+use emulator::engine::{Engine, LaneShare};
+use emulator::pci::{
+    Delivery, FunctionLane, Identity, MSIX_TABLE, MsiMessage, MsiPort, NvmeFunction, Region,
+};
 
 use crate::host::{DOORBELLS, Transport};
 
@@ -27,9 +30,13 @@ impl MsiPort for Raised {
     }
 }
 
+/// The lane gets every I/O queue.
+const ALL: LaneShare = LaneShare { number: 0, of: 1 };
+
 /// The function and its bus.
 pub struct Mapped {
     function: NvmeFunction,
+    lane: Option<FunctionLane>,
     port: Raised,
     now: u64,
 }
@@ -50,8 +57,10 @@ impl Mapped {
         }
         let enable = 0x8000_u16.to_le_bytes();
         function.write(0, Region::Config, MSIX_CONTROL, &enable);
+        let lane = crate::LANE.then(|| function.lane().expect("media for several threads"));
         Self {
             function,
+            lane,
             port: Raised(Vec::new()),
             now: 0,
         }
@@ -102,6 +111,16 @@ impl Transport for Mapped {
 
     fn work(&mut self) {
         self.now += 1000;
+        match &mut self.lane {
+            Some(lane) if self.function.can_lend(ALL) => {
+                self.function.lend(lane, ALL);
+                lane.step(self.now, &mut self.port);
+                self.function.step(self.now, &mut self.port);
+                self.function.take_back(lane);
+            }
+            _ => {}
+        }
+        // With a lane: what it noticed is told by the function.
         self.function.step(self.now, &mut self.port);
     }
 

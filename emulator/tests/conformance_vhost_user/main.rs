@@ -37,6 +37,9 @@ mod shadow_doorbells;
 const DOORBELL_MODE: emulator::controller::DoorbellMode =
     emulator::controller::DoorbellMode::Shadow;
 
+/// The media have a volatile write cache.
+const MEDIA_CACHE: bool = true;
+
 /// The device that the tests get.
 fn connect(
     engine: emulator::engine::Engine,

@@ -57,7 +57,15 @@ pub fn trials() -> Vec<Trial> {
             sleeping_poller_loses_no_command,
         ),
     ];
-    for (name, test) in each {
+    let with_two_pollers: &[(&str, Test)] = &[
+        ("two_pollers_data_of_two_vcpus", two_pollers_data),
+        ("two_pollers_timed_data", two_pollers_timed_data),
+        ("two_pollers_resets", two_pollers_resets),
+        ("two_pollers_hostile_values", two_pollers_hostile_values),
+        ("two_pollers_that_sleep", two_pollers_that_sleep),
+        ("two_pollers_garbage", two_pollers_garbage),
+    ];
+    for (name, test) in each.iter().chain(with_two_pollers) {
         for doorbells in Doorbells::ALL {
             add(format!("{name}::{doorbells}"), doorbells, *test);
         }
@@ -101,12 +109,16 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn device(doorbells: Doorbells) -> NvmeFunction {
+    device_with("floor", doorbells)
+}
+
+fn device_with(profile: &str, doorbells: Doorbells) -> NvmeFunction {
     DeviceSetup {
         doorbells,
         bytes: 32 << 20,
         block: BlockSize::B512,
         queue_pairs: 4,
-        profile: Profile::load("floor").expect("a profile that is built in"),
+        profile: Profile::load(profile).expect("a profile that is built in"),
         seed: 1,
         filled: false,
     }
@@ -210,6 +222,7 @@ fn sleeping_poller_loses_no_command(doorbells: Doorbells) {
     let guest = MicroGuest {
         poller: PollerOptions {
             cpu: None,
+            lanes: Vec::new(),
             idle_sleep: Some(Duration::ZERO),
         },
         ..guest(Scenario::Data { commands: 500 }, doorbells)
@@ -218,6 +231,84 @@ fn sleeping_poller_loses_no_command(doorbells: Doorbells) {
     if doorbells != Doorbells::Mapped {
         assert!(report.poller.sleeps > 0, "{:?}", report.poller);
     }
+}
+
+/// A guest whose second queue pair has a poller of its own. On a host with few cores all of them
+/// wait for each other, so there are fewer commands.
+fn with_two_pollers(scenario: Scenario, doorbells: Doorbells) -> MicroGuest {
+    MicroGuest {
+        poller: PollerOptions {
+            cpu: None,
+            lanes: vec![None],
+            idle_sleep: Some(Duration::from_millis(2)),
+        },
+        limit: Duration::from_secs(300),
+        ..guest(scenario, doorbells)
+    }
+}
+
+#[track_caller]
+fn run_with_two_pollers(guest: &MicroGuest, function: NvmeFunction) -> Report {
+    let report = run_on(function, guest).0;
+    assert!(report.poller.lends > 0, "nothing was lent");
+    report
+}
+
+fn two_pollers_data(doorbells: Doorbells) {
+    let guest = MicroGuest {
+        vcpus: 2,
+        ..with_two_pollers(Scenario::Data { commands: 300 }, doorbells)
+    };
+    let report = run_with_two_pollers(&guest, device(doorbells));
+    let queues = report.device.queues();
+    for queue in &queues[1..3] {
+        assert!(queue.polled + queue.interrupted >= 300, "{queue:?}");
+        assert_eq!(queue.errors, 0);
+    }
+}
+
+/// Both pollers ask one timing model, and nothing completes early.
+fn two_pollers_timed_data(doorbells: Doorbells) {
+    let guest = MicroGuest {
+        vcpus: 2,
+        ..with_two_pollers(Scenario::Data { commands: 100 }, doorbells)
+    };
+    let report = run_with_two_pollers(&guest, device_with("low-latency", doorbells));
+    assert_eq!(report.device.summary().early, 0);
+}
+
+fn two_pollers_resets(doorbells: Doorbells) {
+    let scenario = Scenario::Resets {
+        resets: 100,
+        queue_rounds: 50,
+        commands: 24,
+    };
+    let guest = with_two_pollers(scenario, doorbells);
+    let report = run_with_two_pollers(&guest, device(doorbells));
+    assert_eq!(report.counts().resets, 100);
+    assert_eq!(report.counts().queue_rounds, 50);
+}
+
+fn two_pollers_hostile_values(doorbells: Doorbells) {
+    let guest = with_two_pollers(Scenario::Hostile { stride: 61 }, doorbells);
+    run_with_two_pollers(&guest, device(doorbells));
+}
+
+fn two_pollers_that_sleep(doorbells: Doorbells) {
+    let mut guest = with_two_pollers(Scenario::Data { commands: 200 }, doorbells);
+    guest.poller.idle_sleep = Some(Duration::ZERO);
+    guest.vcpus = 2;
+    run_with_two_pollers(&guest, device(doorbells));
+}
+
+fn two_pollers_garbage(doorbells: Doorbells) {
+    let scenario = Scenario::Garbage {
+        duration: Duration::from_secs(1),
+    };
+    let guest = with_two_pollers(scenario, doorbells);
+    let (_, function) = run_on(device(doorbells), &guest);
+    let guest = with_two_pollers(Scenario::BringUp, doorbells);
+    run_on(function, &guest);
 }
 
 fn bench(depth: u16, commands: u64, doorbells: Doorbells) -> (f64, Report) {

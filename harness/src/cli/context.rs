@@ -60,9 +60,10 @@ impl Context {
         let machine = accel.accel.machine();
         machine.check_told(&settings.told)?;
         let cpus = cpus(settings.cpus, &accel)?;
+        let pollers = settings.told.pollers.unwrap_or(1);
         let placement = match &settings.told.pin {
-            Some(pin) => Placement::told(pin, &host.cores, cpus)?,
-            None => machine.placement(&host.cores, cpus),
+            Some(pin) => Placement::told(pin, &host.cores, cpus, pollers)?,
+            None => machine.placement(&host.cores, cpus, pollers),
         };
         let mut warnings = machine.check_device(&device, &load_configs(&device)?)?;
         if settings.profile_told && !machine.device().has_profile() {
@@ -159,6 +160,7 @@ impl Context {
             },
             device: self.device.clone(),
             huge_pages: self.settings.told.huge_pages,
+            pollers: self.settings.told.pollers.unwrap_or(1),
             placement: self.placement.clone(),
             console: Console::None,
             time_limit: None::<Duration>,

@@ -31,6 +31,11 @@ pub struct MachineOptions {
     #[arg(long, env = "HIPRI_CPUS", value_name = "N",
           value_parser = clap::value_parser!(u32).range(CPUS))]
     pub cpus: Option<u32>,
+    /// Threads that serve the device's I/O queues, each its share of them; more than 1 on kvm only
+    /// [default: 1].
+    #[arg(long, env = "HIPRI_POLLERS", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub pollers: Option<u16>,
     /// Cores of the host: the device's, then one for each of the guest's processors, such as 3,0,1;
     /// or none, for the scheduler to decide [default: chosen, see `hipri probe`].
     #[arg(long, env = "HIPRI_PIN", value_name = "CORES", value_parser = Pin::parse)]

@@ -46,7 +46,7 @@ pub fn run(options: &ProbeOptions) -> anyhow::Result<ExitCode> {
         reason,
         placement: accel
             .machine()
-            .placement(&host.cores, accel.machine().cpus().default),
+            .placement(&host.cores, accel.machine().cpus().default, 1),
         host,
     };
     if options.json {

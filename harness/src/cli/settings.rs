@@ -26,6 +26,7 @@ pub struct SettingsFile {
     accel: Option<AccelChoice>,
     mem: Option<String>,
     cpus: Option<u32>,
+    pollers: Option<u16>,
     pin: Option<String>,
     doorbells: Option<Doorbells>,
     huge_pages: Option<HugePagesChoice>,
@@ -122,6 +123,14 @@ impl MachineSettings {
                 CPUS.end()
             )));
         }
+        if file
+            .pollers
+            .is_some_and(|pollers| !(1..=64).contains(&pollers))
+        {
+            return Err(Failure::usage(format!(
+                "{FILE}: pollers must be between 1 and 64"
+            )));
+        }
         let words = if options.append.is_empty() {
             file.append.clone().unwrap_or_default()
         } else {
@@ -143,6 +152,7 @@ impl MachineSettings {
             cpus,
             told: Told {
                 pin: options.pin.clone().or(file_pin),
+                pollers: options.pollers.or(file.pollers),
                 doorbells: options.doorbells.or(file.doorbells),
                 huge_pages: options.huge_pages.or(file.huge_pages),
             },
@@ -283,6 +293,8 @@ mod tests {
         assert_eq!(settings.told.doorbells, Some(Doorbells::Exit));
         let error = resolve("pin = \"all\"\n").unwrap_err().to_string();
         assert!(error.contains(FILE) && error.contains("pin"), "{error}");
+        let error = resolve("pollers = 0\n").unwrap_err().to_string();
+        assert!(error.contains("pollers"), "{error}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub trait Machine: fmt::Debug + Sync {
     fn pace(&self) -> Pace;
 
     /// Which of the host's `cores` it uses for what, unless the user says.
-    fn placement(&self, cores: &[usize], cpus: u32) -> Placement;
+    fn placement(&self, cores: &[usize], cpus: u32, pollers: u16) -> Placement;
 
     /// Refuses what the user told and this machine cannot do.
     ///
@@ -89,6 +89,8 @@ pub trait Machine: fmt::Debug + Sync {
 pub struct Told {
     /// Cores.
     pub pin: Option<Pin>,
+    /// Threads that serve the device's I/O queues.
+    pub pollers: Option<u16>,
     /// How doorbells reach the device.
     pub doorbells: Option<Doorbells>,
     /// What the guest's memory is made of.

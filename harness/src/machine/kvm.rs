@@ -65,8 +65,8 @@ impl Machine for Kvm {
         }
     }
 
-    fn placement(&self, cores: &[usize], cpus: u32) -> Placement {
-        Placement::choose(cores, cpus)
+    fn placement(&self, cores: &[usize], cpus: u32, pollers: u16) -> Placement {
+        Placement::choose(cores, cpus, pollers)
     }
 
     fn check_told(&self, _: &Told) -> Result<(), Failure> {
@@ -194,8 +194,10 @@ fn words(spec: &Spec<'_>, files: &Files, image: Image) -> anyhow::Result<Vec<OsS
     if let Some(choice) = spec.huge_pages {
         add("--huge-pages", value_name(&choice).into());
     }
-    if let Some(core) = spec.placement.device {
-        add("--cpu", core.to_string().into());
+    add("--pollers", spec.pollers.to_string().into());
+    if !spec.placement.device.is_empty() {
+        let cores: Vec<String> = spec.placement.device.iter().map(usize::to_string).collect();
+        add("--cpu", cores.join(",").into());
     }
     words.extend(device.words());
     Ok(words)

@@ -75,6 +75,8 @@ pub struct Spec<'a> {
     pub device: DeviceSpec,
     /// What its memory is made of, as told.
     pub huge_pages: Option<HugePagesChoice>,
+    /// Threads that serve the device's I/O queues.
+    pub pollers: u16,
     /// Cores.
     pub placement: Placement,
     /// The guest's terminal.

@@ -11,8 +11,8 @@ pub struct Placement {
     /// Cores of the guest's processors, in order; more processors than cores take turns. Empty:
     /// the host's scheduler decides.
     pub guest: Vec<usize>,
-    /// The device's core; `None` leaves it to the scheduler.
-    pub device: Option<usize>,
+    /// Cores of the device's pollers, in order; for those beyond the list the scheduler decides.
+    pub device: Vec<usize>,
     /// Nothing is pinned because there is no need to, not for want of cores.
     #[serde(skip)]
     free: bool,
@@ -23,17 +23,12 @@ pub struct Placement {
 pub enum Pin {
     /// Nothing is pinned.
     None,
-    /// The device's core, and those of the guest's processors.
-    Cores {
-        /// The device's.
-        device: usize,
-        /// The guest's, one or more.
-        guest: Vec<usize>,
-    },
+    /// Cores of the device's pollers and then of the guest's processors.
+    Cores(Vec<usize>),
 }
 
 impl Pin {
-    /// From the option's text: `none`, or the device's core and then the guest's: `3,0,1`.
+    /// From the option's text: `none`, or the device's cores and then the guest's: `3,0,1`.
     ///
     /// # Errors
     /// What it wants instead.
@@ -41,16 +36,12 @@ impl Pin {
         if text == "none" {
             return Ok(Self::None);
         }
-        let cores: Result<Vec<usize>, _> =
-            text.split(',').map(|core| core.trim().parse()).collect();
-        match cores.as_deref() {
-            Ok([device, guest @ ..]) if !guest.is_empty() => Ok(Self::Cores {
-                device: *device,
-                guest: guest.to_vec(),
-            }),
+        let cores = text.split(',').map(|core| core.trim().parse());
+        match cores.collect::<Result<Vec<usize>, _>>() {
+            Ok(cores) if cores.len() > 1 => Ok(Self::Cores(cores)),
             _ => Err(
-                "wants none, or the device's core and then one for each of the guest's processors, \
-                 such as 3,0,1"
+                "wants none, or a core for each of the device's pollers and then one for each of the \
+                 guest's processors, such as 3,0,1"
                     .to_owned(),
             ),
         }
@@ -61,25 +52,30 @@ impl Placement {
     /// Nothing is pinned: there is one core.
     pub const NONE: Self = Self {
         guest: Vec::new(),
-        device: None,
+        device: Vec::new(),
         free: false,
     };
 
     /// The host's scheduler decides.
     pub const FREE: Self = Self {
         guest: Vec::new(),
-        device: None,
+        device: Vec::new(),
         free: true,
     };
 
     /// Of these `cores`: one for the device, whose sibling threads stay unused where there are
-    /// others, and one for each of the guest's `cpus`, no two of them siblings where there are
-    /// others.
-    pub fn choose(cores: &[usize], cpus: u32) -> Self {
-        Self::choose_with(cores, cpus, super::host::siblings)
+    /// others, one for each of the guest's `cpus`, no two of them siblings where there are others,
+    /// and then those of further pollers. With too few, processors share before pollers do.
+    pub fn choose(cores: &[usize], cpus: u32, pollers: u16) -> Self {
+        Self::choose_with(cores, cpus, pollers, super::host::siblings)
     }
 
-    fn choose_with(cores: &[usize], cpus: u32, siblings: impl Fn(usize) -> Vec<usize>) -> Self {
+    fn choose_with(
+        cores: &[usize],
+        cpus: u32,
+        pollers: u16,
+        siblings: impl Fn(usize) -> Vec<usize>,
+    ) -> Self {
         let [first, others @ ..] = cores else {
             return Self::NONE;
         };
@@ -106,10 +102,19 @@ impl Placement {
             }
         }
         guest.extend(seconds);
-        guest.truncate(usize::try_from(cpus).unwrap_or(usize::MAX).max(1));
+        let further = usize::from(pollers).saturating_sub(1);
+        let processors = usize::try_from(cpus).unwrap_or(usize::MAX);
+        let kept = guest
+            .len()
+            .saturating_sub(further)
+            .clamp(1, processors.max(1));
+        let mut rest = guest.split_off(kept.min(guest.len()));
+        rest.truncate(further);
+        let mut devices = vec![device];
+        devices.extend(rest);
         Self {
             guest,
-            device: Some(device),
+            device: devices,
             free: false,
         }
     }
@@ -117,32 +122,31 @@ impl Placement {
     /// What the user wants, as far as this process may run there: on `cores`.
     ///
     /// # Errors
-    /// Exit 2, when it may not, or when the guest has fewer processors than cores were named.
-    pub fn told(pin: &Pin, cores: &[usize], cpus: u32) -> Result<Self, Failure> {
-        let Pin::Cores { device, guest } = pin else {
+    /// Exit 2, when it may not, or when there are more or fewer cores than pollers and processors.
+    pub fn told(pin: &Pin, cores: &[usize], cpus: u32, pollers: u16) -> Result<Self, Failure> {
+        let Pin::Cores(named) = pin else {
             return Ok(Self::FREE);
         };
-        if let Some(core) = guest
-            .iter()
-            .chain([device])
-            .find(|core| !cores.contains(core))
-        {
+        if let Some(core) = named.iter().find(|core| !cores.contains(core)) {
             let may: Vec<String> = cores.iter().map(usize::to_string).collect();
             return Err(Failure::usage(format!(
                 "--pin: core {core} is none of those that hipri may use: {}",
                 may.join(", ")
             )));
         }
-        if guest.len() != usize::try_from(cpus).unwrap_or(usize::MAX) {
+        let pollers = usize::from(pollers);
+        let wanted = pollers.saturating_add(usize::try_from(cpus).unwrap_or(usize::MAX));
+        if named.len() != wanted {
             return Err(Failure::usage(format!(
-                "--pin names {} cores for the guest, which has {cpus} processors (--cpus): one for \
-                 each, behind the device's",
-                guest.len()
+                "--pin names {} cores, and {wanted} are wanted: {pollers} for the device's pollers \
+                 (--pollers), then {cpus} for the guest's processors (--cpus)",
+                named.len()
             )));
         }
+        let (device, guest) = named.split_at(pollers);
         Ok(Self {
-            guest: guest.clone(),
-            device: Some(*device),
+            guest: guest.to_vec(),
+            device: device.to_vec(),
             free: false,
         })
     }
@@ -155,16 +159,22 @@ impl Placement {
 
     /// One line for the report.
     pub fn describe(&self) -> String {
-        match (self.guest.as_slice(), self.device) {
-            ([core], Some(device)) => format!("guest on core {core}, device on core {device}"),
-            ([_, _, ..], Some(device)) => {
-                let cores: Vec<String> = self.guest.iter().map(usize::to_string).collect();
-                format!("guest on cores {}, device on core {device}", cores.join(", "))
-            }
+        match (self.guest.as_slice(), self.device.as_slice()) {
+            ([_, ..], [_, ..]) => format!(
+                "guest on {}, device on {}",
+                describe_cores(&self.guest),
+                describe_cores(&self.device)
+            ),
             _ if self.free => "nothing is pinned".into(),
             _ => "guest and device share one core: the device's poller yields, and every figure below includes that".into(),
         }
     }
+}
+
+fn describe_cores(cores: &[usize]) -> String {
+    let names: Vec<String> = cores.iter().map(usize::to_string).collect();
+    let word = if cores.len() == 1 { "core" } else { "cores" };
+    format!("{word} {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -178,24 +188,44 @@ mod tests {
 
     #[test]
     fn choose_avoids_sibling_threads() {
-        let placement = Placement::choose_with(&[0, 1, 2, 3], 1, pairs);
+        let placement = Placement::choose_with(&[0, 1, 2, 3], 1, 1, pairs);
         assert_eq!(placement.guest, [0]);
-        assert_eq!(placement.device, Some(2));
+        assert_eq!(placement.device, [2]);
     }
 
     #[test]
     fn choose_gives_each_processor_a_core_and_siblings_last() {
         let cores: Vec<usize> = (0..8).collect();
-        let placement = Placement::choose_with(&cores, 3, pairs);
+        let placement = Placement::choose_with(&cores, 3, 1, pairs);
         assert_eq!(placement.guest, [0, 4, 6]);
-        let placement = Placement::choose_with(&cores, 6, pairs);
+        let placement = Placement::choose_with(&cores, 6, 1, pairs);
         assert_eq!(placement.guest, [0, 4, 6, 1, 5, 7]);
-        assert_eq!(placement.device, Some(2));
+        assert_eq!(placement.device, [2]);
+    }
+
+    #[test]
+    fn choose_further_pollers_get_what_the_guest_leaves() {
+        let cores: Vec<usize> = (0..8).collect();
+        let placement = Placement::choose_with(&cores, 2, 2, pairs);
+        assert_eq!(
+            (placement.guest, placement.device),
+            (vec![0, 4], vec![2, 6])
+        );
+        let placement = Placement::choose_with(&[0, 1, 2, 3], 2, 2, |core| vec![core]);
+        assert_eq!(
+            (placement.guest, placement.device),
+            (vec![0, 2], vec![1, 3])
+        );
+        // Processors share before pollers do.
+        let placement = Placement::choose_with(&[0, 1, 2], 2, 2, |core| vec![core]);
+        assert_eq!((placement.guest, placement.device), (vec![0], vec![1, 2]));
+        let placement = Placement::choose_with(&[0, 1], 2, 3, |core| vec![core]);
+        assert_eq!((placement.guest, placement.device), (vec![0], vec![1]));
     }
 
     #[test]
     fn choose_more_processors_than_cores_take_turns_and_leave_the_device_alone() {
-        let placement = Placement::choose_with(&[0, 1, 2, 3], 4, pairs);
+        let placement = Placement::choose_with(&[0, 1, 2, 3], 4, 1, pairs);
         assert_eq!(placement.guest, [0, 1]);
         assert_eq!(placement.of_processors(4), [0, 1, 0, 1]);
         assert!(Placement::FREE.of_processors(4).is_empty());
@@ -203,14 +233,13 @@ mod tests {
 
     #[test]
     fn choose_only_siblings_takes_them() {
-        let placement = Placement::choose_with(&[4, 5], 1, |_| vec![4, 5]);
-        assert_eq!(placement.guest, [4]);
-        assert_eq!(placement.device, Some(5));
+        let placement = Placement::choose_with(&[4, 5], 1, 1, |_| vec![4, 5]);
+        assert_eq!((placement.guest, placement.device), (vec![4], vec![5]));
     }
 
     #[test]
     fn choose_one_core_pins_nothing() {
-        let placement = Placement::choose_with(&[3], 1, |_| vec![3]);
+        let placement = Placement::choose_with(&[3], 1, 1, |_| vec![3]);
         assert_eq!(placement, Placement::NONE);
         assert!(placement.describe().contains("share one core"));
     }
@@ -218,24 +247,27 @@ mod tests {
     #[test]
     fn told_is_done_or_refused_with_the_reason() {
         let pin = Pin::parse("3,0,1").unwrap();
-        let placement = Placement::told(&pin, &[0, 1, 2, 3], 2).unwrap();
+        let placement = Placement::told(&pin, &[0, 1, 2, 3], 2, 1).unwrap();
+        assert_eq!((placement.guest, placement.device), (vec![0, 1], vec![3]));
+        let placement = Placement::told(&pin, &[0, 1, 2, 3], 1, 2).unwrap();
         assert_eq!(
-            (placement.device, &placement.guest[..]),
-            (Some(3), &[0, 1][..])
+            placement.describe(),
+            "guest on core 1, device on cores 3, 0"
         );
-        let error = Placement::told(&pin, &[0, 1], 2).unwrap_err().to_string();
+        let error = Placement::told(&pin, &[0, 1], 2, 1).unwrap_err();
+        let error = error.to_string();
         assert!(
             error.contains("core 3") && error.contains("0, 1"),
             "{error}"
         );
-        let error = Placement::told(&pin, &[0, 1, 3], 1)
-            .unwrap_err()
-            .to_string();
+        let error = Placement::told(&pin, &[0, 1, 3], 1, 1).unwrap_err();
+        let error = error.to_string();
         assert!(
-            error.contains("2 cores") && error.contains("--cpus"),
+            error.contains("3 cores") && error.contains("--cpus"),
             "{error}"
         );
-        assert_eq!(Placement::told(&Pin::None, &[0], 1), Ok(Placement::FREE));
+        let free = Placement::told(&Pin::None, &[0], 1, 1).unwrap();
+        assert_eq!(free, Placement::FREE);
     }
 
     #[test]

@@ -61,8 +61,8 @@ impl Machine for Uml {
         }
     }
 
-    fn placement(&self, cores: &[usize], cpus: u32) -> Placement {
-        Placement::choose(cores, cpus)
+    fn placement(&self, cores: &[usize], cpus: u32, pollers: u16) -> Placement {
+        Placement::choose(cores, cpus, pollers)
     }
 
     fn check_told(&self, told: &Told) -> Result<(), Failure> {
@@ -70,6 +70,12 @@ impl Machine for Uml {
             return Err(Failure::usage(
                 "--doorbells mapped works with --accel kvm only: User-Mode Linux has no device \
                  memory that is plain memory; take shadow or exit",
+            ));
+        }
+        if told.pollers.is_some_and(|pollers| pollers > 1) {
+            return Err(Failure::usage(
+                "--pollers works with --accel kvm only: User-Mode Linux has one processor, and one \
+                 poller is enough for it",
             ));
         }
         if told.huge_pages.is_some() {
@@ -126,7 +132,7 @@ impl Machine for Uml {
         ];
         let device = Device::start(
             words.into_iter().chain(spec.device.words()),
-            spec.placement.device,
+            spec.placement.device.first().copied(),
             Terminal::No,
             &files.scratch,
             &files.device_log,

@@ -143,6 +143,15 @@ impl MsiPort for KvmFront {
     }
 }
 
+/// The messages of a further poller.
+struct LanePort(MsiRoutes);
+
+impl MsiPort for LanePort {
+    fn send(&mut self, vector: u16, message: MsiMessage) -> Delivery {
+        self.0.send(vector, message)
+    }
+}
+
 impl FrontEnd for KvmFront {
     type Error = KvmFrontError;
 
@@ -167,6 +176,14 @@ impl FrontEnd for KvmFront {
     fn flush(&mut self, function: &mut NvmeFunction) -> Result<(), KvmFrontError> {
         Self::follow(&self.accesses, self.doorbells.as_mut(), function);
         Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        !self.accesses.is_empty()
+    }
+
+    fn lane_port(&self) -> Option<Box<dyn MsiPort + Send>> {
+        Some(Box::new(LanePort(self.routes.clone())))
     }
 
     fn prepare_sleep(&mut self) -> Result<bool, KvmFrontError> {

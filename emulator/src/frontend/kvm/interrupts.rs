@@ -6,7 +6,7 @@
 //! route is looked at when a message is sent, and the whole table is given to KVM anew when it has
 //! changed. On the way of a completion that leaves one write to an eventfd.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
@@ -23,17 +23,23 @@ pub const IOAPIC_PINS: u32 = 24;
 /// Pins of each of the two PICs.
 const PIC_PINS: u32 = 8;
 
-/// The vectors of a function and where their messages go.
-pub struct MsiRoutes {
+/// The vectors of a function and where their messages go. Clones are the same vectors, for several
+/// threads.
+#[derive(Clone)]
+pub struct MsiRoutes(Arc<Routes>);
+
+struct Routes {
     vm: Arc<VmFd>,
     /// Empty without interrupt controllers: then messages go nowhere, as on a bus where no
     /// interrupt controller listens.
     vectors: Vec<Vector>,
+    /// Held while the table is given to KVM, so that the last one is the newest.
+    programming: Mutex<()>,
 }
 
 struct Vector {
     event: EventFd,
-    message: Option<MsiMessage>,
+    message: Mutex<Option<MsiMessage>>,
 }
 
 impl MsiRoutes {
@@ -42,12 +48,13 @@ impl MsiRoutes {
     /// # Errors
     /// When KVM or the host refuses.
     pub fn new(vm: Arc<VmFd>, irqchip: Irqchip, vectors: u16) -> Result<Self, VmError> {
-        let mut routes = Self {
+        let mut routes = Routes {
             vm,
             vectors: Vec::new(),
+            programming: Mutex::new(()),
         };
         if irqchip == Irqchip::None {
-            return Ok(routes);
+            return Ok(Self(Arc::new(routes)));
         }
         for gsi in IOAPIC_PINS..IOAPIC_PINS + u32::from(vectors) {
             let event = EventFd::new(EFD_NONBLOCK).map_err(host_error("an eventfd"))?;
@@ -57,42 +64,51 @@ impl MsiRoutes {
                 .map_err(kvm_error("raise interrupts by an eventfd"))?;
             routes.vectors.push(Vector {
                 event,
-                message: None,
+                message: Mutex::new(None),
             });
         }
         routes.program().map_err(kvm_error("route interrupts"))?;
-        Ok(routes)
+        Ok(Self(Arc::new(routes)))
     }
 
     /// Sends a vector's message.
-    pub fn send(&mut self, vector: u16, message: MsiMessage) -> Delivery {
-        let Some(entry) = self.vectors.get_mut(usize::from(vector)) else {
+    pub fn send(&self, vector: u16, message: MsiMessage) -> Delivery {
+        let Some(entry) = self.0.vectors.get(usize::from(vector)) else {
             return Delivery::Sent;
         };
-        if entry.message != Some(message) {
-            entry.message = Some(message);
-            if let Err(error) = self.program() {
-                // The guest wrote an address that no interrupt controller understands.
-                log::warn!("vector {vector}: KVM does not take its message: {error}");
-                if let Some(entry) = self.vectors.get_mut(usize::from(vector)) {
-                    entry.message = None;
-                }
-                return Delivery::Sent;
-            }
+        if entry.message().replace(message) != Some(message)
+            && let Err(error) = self.0.program()
+        {
+            // The guest wrote an address that no interrupt controller understands.
+            log::warn!("vector {vector}: KVM does not take its message: {error}");
+            *entry.message() = None;
+            return Delivery::Sent;
         }
-        if let Some(entry) = self.vectors.get(usize::from(vector)) {
-            // Full means that KVM has not yet taken the last one, which will do.
-            let _ = entry.event.write(1);
-        }
+        // Full means that KVM has not yet taken the last one, which will do.
+        let _ = entry.event.write(1);
         Delivery::Sent
     }
+}
 
+impl Vector {
+    /// A thread that panicked while holding it left it whole: each use is one step.
+    fn message(&self) -> MutexGuard<'_, Option<MsiMessage>> {
+        self.message.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Routes {
     /// Gives KVM the whole table: it has no other way.
     fn program(&self) -> Result<(), kvm_ioctls::Error> {
+        let _one_at_a_time = self
+            .programming
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut entries = pins();
-        let messages = (IOAPIC_PINS..).zip(&self.vectors);
-        entries
-            .extend(messages.filter_map(|(gsi, vector)| Some(message_route(gsi, vector.message?))));
+        for (gsi, vector) in (IOAPIC_PINS..).zip(&self.vectors) {
+            let message = *vector.message();
+            entries.extend(message.map(|message| message_route(gsi, message)));
+        }
         let table = KvmIrqRouting::from_entries(&entries)
             .map_err(|_| kvm_ioctls::Error::new(libc::E2BIG))?;
         self.vm.set_gsi_routing(&table)

@@ -75,7 +75,7 @@ impl Machine for Qemu {
     }
 
     /// QEMU has a thread for each processor and more for its device.
-    fn placement(&self, _: &[usize], _: u32) -> Placement {
+    fn placement(&self, _: &[usize], _: u32, _: u16) -> Placement {
         Placement::FREE
     }
 
@@ -89,6 +89,9 @@ impl Machine for Qemu {
                 ..
             } => "--huge-pages",
             Told { pin: Some(_), .. } => "--pin",
+            Told {
+                pollers: Some(_), ..
+            } => "--pollers",
             _ => return Ok(()),
         };
         Err(Failure::usage(format!(

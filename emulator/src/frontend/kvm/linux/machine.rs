@@ -164,9 +164,17 @@ impl Machine {
     /// When the host gives no thread or no filter.
     pub fn start(self, enforcement: Enforcement) -> Result<RunningMachine, MachineError> {
         confine_process(enforcement)?;
-        self.device
-            .poller()
-            .handle()
+        let poller = self.device.poller().handle();
+        poller
+            .on_lanes(move || {
+                if let Err(error) = confine_thread(Role::Poller, enforcement) {
+                    // Not confined, it must not serve.
+                    panic!("a poller cannot be confined: {error}");
+                }
+            })
+            .map_err(std::io::Error::other)
+            .map_err(host_error("the pollers"))?;
+        poller
             .with_function(move |_, _| confine_thread(Role::Poller, enforcement))
             .map_err(std::io::Error::other)
             .map_err(host_error("the poller"))??;

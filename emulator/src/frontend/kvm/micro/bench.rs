@@ -193,6 +193,7 @@ impl Plan {
             cores: vec![self.cores.0],
             poller: PollerOptions {
                 cpu: Some(self.cores.1),
+                lanes: Vec::new(),
                 idle_sleep: None,
             },
             limit: Duration::from_secs(120),

@@ -100,6 +100,7 @@ impl MicroGuest {
             cores: Vec::new(),
             poller: PollerOptions {
                 cpu: None,
+                lanes: Vec::new(),
                 idle_sleep: None,
             },
             patience: Duration::from_secs(20),

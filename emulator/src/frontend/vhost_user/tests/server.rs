@@ -31,6 +31,7 @@ impl Bench {
         let socket = folder.path().join("socket");
         let options = PollerOptions {
             cpu: None,
+            lanes: Vec::new(),
             idle_sleep: Some(Duration::from_millis(1)),
         };
         let poller = Poller::spawn(function(), Clock::new(), options).expect("a thread");

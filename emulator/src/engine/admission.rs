@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The timing model as an engine has it: to itself, or together with the engines of other pollers.
+//!
+//! The device has one medium, however many pollers serve it, so they share one model. That takes a
+//! lock, which is held for some tens of nanoseconds; with a profile in which nothing takes time it
+//! is not taken.
+
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use crate::timing::{Model, Nanos, Profile, Request};
+
+/// When commands are due.
+pub struct Admission {
+    model: Owner,
+    /// The model's own: it is looked at on every command.
+    profile: Profile,
+}
+
+enum Owner {
+    One(Model),
+    Several(Arc<Mutex<Model>>),
+}
+
+impl Admission {
+    /// Of one engine.
+    pub fn new(model: Model) -> Self {
+        Self {
+            profile: model.profile().clone(),
+            model: Owner::One(model),
+        }
+    }
+
+    /// For another engine, with the same model.
+    #[must_use]
+    pub fn another(&mut self) -> Self {
+        let placeholder = Owner::One(Model::new(self.profile.clone(), 0));
+        let model = match std::mem::replace(&mut self.model, placeholder) {
+            Owner::One(model) => Arc::new(Mutex::new(model)),
+            Owner::Several(model) => model,
+        };
+        self.model = Owner::Several(Arc::clone(&model));
+        Self {
+            model: Owner::Several(model),
+            profile: self.profile.clone(),
+        }
+    }
+
+    /// See [`Model::admit`].
+    #[inline]
+    pub fn admit(&mut self, now: Nanos, request: &Request) -> Nanos {
+        match &mut self.model {
+            Owner::One(model) => model.admit(now, request),
+            Owner::Several(_) if self.profile.is_instant() => now,
+            Owner::Several(model) => loop {
+                match model.try_lock() {
+                    Ok(mut model) => break model.admit(now, request),
+                    Err(TryLockError::Poisoned(poisoned)) => {
+                        break poisoned.into_inner().admit(now, request);
+                    }
+                    Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                }
+            },
+        }
+    }
+
+    /// The speed that new commands get.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Changes the speed of the commands that arrive from now on.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.profile = profile.clone();
+        match &mut self.model {
+            Owner::One(model) => model.set_profile(profile),
+            Owner::Several(model) => {
+                let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
+                model.set_profile(profile);
+            }
+        }
+    }
+
+    /// Takes note of the speed that another engine with the same model has set.
+    pub fn follow(&mut self, other: &Self) {
+        if self.profile != other.profile {
+            self.profile = other.profile.clone();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timing::{Service, Work};
+
+    fn profile(time: Nanos) -> Profile {
+        Profile::uniform("test", 2, 100, Service { time, jitter: 50 })
+    }
+
+    fn request(queue: u16, sequence: u64) -> Request {
+        Request {
+            nsid: 1,
+            queue,
+            queue_creation: 0,
+            sequence,
+            work: Work::Read,
+            bytes: 4096,
+        }
+    }
+
+    /// However many engines ask, it is one medium.
+    #[test]
+    fn another_asks_the_same_model() {
+        let mut alone = Admission::new(Model::new(profile(5_000), 3));
+        let mut first = Admission::new(Model::new(profile(5_000), 3));
+        let mut second = first.another();
+        for sequence in 0..50 {
+            let now = 100 * sequence;
+            let wanted = (
+                alone.admit(now, &request(1, sequence)),
+                alone.admit(now, &request(2, sequence)),
+            );
+            let got = (
+                first.admit(now, &request(1, sequence)),
+                second.admit(now, &request(2, sequence)),
+            );
+            assert_eq!(got, wanted);
+        }
+    }
+
+    #[test]
+    fn set_profile_is_followed_by_another() {
+        let mut first = Admission::new(Model::new(profile(5_000), 3));
+        let mut second = first.another();
+        let instant = Profile::uniform("instant", 1, 0, Service { time: 0, jitter: 0 });
+        first.set_profile(instant);
+        second.follow(&first);
+        assert_eq!(second.admit(7, &request(1, 0)), 7);
+        first.set_profile(profile(5_000));
+        second.follow(&first);
+        assert!(second.admit(7, &request(1, 1)) > 7);
+    }
+}
