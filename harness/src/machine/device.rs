@@ -100,11 +100,26 @@ pub fn serve(args: &DeviceArgs) -> ExitCode {
     let parent = rustix::process::getppid();
     let words = std::iter::once("nvme-emulator".into()).chain(args.words.iter().cloned());
     let code = emulator::cli::run(words);
-    if rustix::process::getppid() != parent {
+    if rustix::process::getppid() != parent || parent.is_none_or(is_dying) {
         // Best effort: the next run looks for what is left.
         let _ = std::fs::remove_dir_all(&args.scratch);
     }
     code
+}
+
+/// Whether a process is on its way out, or gone. Its children get their signal when the thread that
+/// started them has ended; as long as another thread has not, they still have the same parent.
+fn is_dying(pid: Pid) -> bool {
+    /// Of the kernel's flags of a task.
+    const PF_EXITING: u64 = 0x4;
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())) else {
+        return true;
+    };
+    // The name in front may hold anything, brackets and spaces too.
+    let mut fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+    let ended = matches!(fields.next(), Some("Z" | "X") | None);
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
+    ended || flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
 impl Device {
@@ -231,5 +246,22 @@ impl Drop for Device {
         // Both fail only when the process is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_dying_of_a_zombie_and_of_nobody_but_not_of_the_living() {
+        assert!(!is_dying(rustix::process::getpid()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        while !is_dying(pid) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(is_dying(pid));
     }
 }
