@@ -21,6 +21,7 @@ use crate::controller::DoorbellMode;
 use crate::drive::{Clock, FrontEnd, Poller, PollerHandle, PollerOptions};
 use crate::engine::Engine;
 use crate::frontend::vhost_user::Server;
+use crate::media::Backing;
 use crate::pci::{Identity, NvmeFunction};
 use crate::timing::Model;
 
@@ -272,6 +273,7 @@ impl DeviceArgs {
     /// Builds the device: configuration, media, timing. `best` is what `--doorbells auto` means.
     fn build(&self, best: DoorbellMode) -> Result<NvmeFunction, Failure> {
         let device = DeviceConfig::load(&self.device).map_err(usage)?;
+        self.check_pollers(&device)?;
         let profile = config::load_profile(&self.profile).map_err(usage)?;
         let (mut controller, namespaces) = device.open().map_err(usage)?;
         controller.doorbells = self.doorbells.mode(best);
@@ -279,6 +281,33 @@ impl DeviceArgs {
         let engine =
             Engine::new(controller, namespaces, Model::new(profile, self.seed)).map_err(usage)?;
         Ok(NvmeFunction::new(engine, &Identity::default(), vectors))
+    }
+
+    /// Several pollers want media that several threads can use, and no more cores than they are.
+    fn check_pollers(&self, device: &DeviceConfig) -> Result<(), Failure> {
+        if self.cpu.len() > usize::from(self.pollers) {
+            return Err(usage(anyhow::anyhow!(
+                "--cpu names {} cores for {} pollers (--pollers)",
+                self.cpu.len(),
+                self.pollers
+            )));
+        }
+        if self.pollers == 1 {
+            return Ok(());
+        }
+        for (nsid, (media, _)) in (1..).zip(device.namespaces()) {
+            let what = match media.backing {
+                Backing::File { .. } => "media = \"file\"",
+                Backing::Ram if media.volatile_cache => "a volatile write cache",
+                Backing::Ram | Backing::Null { .. } => continue,
+            };
+            return Err(usage(anyhow::anyhow!(
+                "{}: namespace {nsid} has {what}, which one poller has to itself: take --pollers 1, or \
+                 media = \"ram\" without a cache",
+                self.device
+            )));
+        }
+        Ok(())
     }
 
     fn poller(&self) -> PollerOptions {

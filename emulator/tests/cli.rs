@@ -159,6 +159,41 @@ fn mapped_doorbells_are_refused() {
 }
 
 #[test]
+fn pollers_that_cannot_share_are_refused() {
+    let (folder, socket) = folder();
+    let disk = folder.path().join("disk");
+    std::fs::File::create(&disk)
+        .and_then(|file| file.set_len(1 << 20))
+        .expect("a file");
+    let text = format!("[[namespace]]\nmedia = \"file\"\npath = {disk:?}\nsize = \"1MiB\"\n");
+    let device = device(&folder, &text);
+    let output = emulator()
+        .args(["vmm", "--kernel", "/dev/null", "--pollers", "2", "--device"])
+        .arg(&device)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = [
+        "device.toml",
+        "namespace 1",
+        "media = \"file\"",
+        "--pollers 1",
+    ];
+    assert_refused((output.status.code(), text), 2, &words);
+
+    let vhost_user = ["serve", "vhost-user", "--pollers", "2", "--socket"];
+    let output = emulator().args(vhost_user).arg(&socket).output();
+    let output = output.expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_refused((output.status.code(), text), 2, &["--pollers 2", "vmm"]);
+    assert_refused(
+        run(&["vmm", "--kernel", "/dev/null", "--cpu", "0,1"]),
+        2,
+        &["--cpu names 2 cores for 1 pollers"],
+    );
+}
+
+#[test]
 fn socket_in_a_folder_that_is_missing_is_infrastructure() {
     let output = serve(Path::new("/no/such/folder/socket")).output();
 

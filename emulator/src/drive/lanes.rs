@@ -113,8 +113,7 @@ impl Lanes {
             let lane = function.lane().ok_or_else(|| {
                 io::Error::new(
                     io::ErrorKind::Unsupported,
-                    "a namespace's medium can be served by one poller only: a file, or one with a \
-                     volatile write cache",
+                    "a namespace's medium is for one poller only",
                 )
             })?;
             let desk = Arc::new(Desk {
