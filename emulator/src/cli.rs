@@ -298,12 +298,12 @@ impl DeviceArgs {
         for (nsid, (media, _)) in (1..).zip(device.namespaces()) {
             let what = match media.backing {
                 Backing::File { .. } => "media = \"file\"",
-                Backing::Ram if media.volatile_cache => "a volatile write cache",
+                Backing::Ram if media.volatile_cache => "volatile_write_cache = true",
                 Backing::Ram | Backing::Null { .. } => continue,
             };
             return Err(usage(anyhow::anyhow!(
                 "{}: namespace {nsid} has {what}, which one poller has to itself: take --pollers 1, or \
-                 media = \"ram\" without a cache",
+                 media = \"ram\" and volatile_write_cache = false",
                 self.device
             )));
         }

@@ -27,6 +27,10 @@ pub const TESTS: &[(&str, fn())] = &[
         pci_ports_show_the_controller,
     ),
     (
+        "several_pollers_start_and_end",
+        several_pollers_start_and_end,
+    ),
+    (
         "channel_is_the_second_serial_port",
         channel_is_the_second_serial_port,
     ),
@@ -175,6 +179,22 @@ fn pci_ports_show_the_controller() {
         .print("seen")
         .power_off();
     let run = Bench::new(&code.bzimage()).run();
+    run.assert_ended("power-off", 0);
+    assert_eq!(run.console, "seen");
+}
+
+/// Each has its own filter of system calls; one that may not do what it must would end the process.
+fn several_pollers_start_and_end() {
+    let code = Code::new()
+        .pci_config(1, 8)
+        .expect_eax(0x0108_0201)
+        .print("seen")
+        .power_off();
+    let bench = Bench::new(&code.bzimage()).argument(&["--pollers", "3", "--idle-sleep", "100us"]);
+    let device = "[controller]\nvolatile_write_cache = false\n\n\
+                  [[namespace]]\nmedia = \"ram\"\nsize = \"16MiB\"\n";
+    fs::write(bench.path("device.toml"), device).unwrap();
+    let run = bench.run();
     run.assert_ended("power-off", 0);
     assert_eq!(run.console, "seen");
 }
