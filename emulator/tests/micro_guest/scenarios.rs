@@ -242,6 +242,7 @@ fn with_two_pollers(scenario: Scenario, doorbells: Doorbells) -> MicroGuest {
             lanes: vec![None],
             idle_sleep: Some(Duration::from_millis(2)),
         },
+        patience: Duration::from_secs(120),
         limit: Duration::from_secs(300),
         ..guest(scenario, doorbells)
     }
