@@ -116,7 +116,7 @@ struct DeviceArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pollers: u16,
-    /// Keep the pollers on these cores, in order; those beyond the list stay nowhere
+    /// Keep the pollers on these cores, in order; those beyond the list run anywhere
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     cpu: Vec<usize>,
     /// Answer questions on a socket at PATH

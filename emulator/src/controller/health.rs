@@ -36,6 +36,8 @@ pub struct Health {
     pub temperature: u16,
     powered_on_at: Option<u64>,
     busy: u64,
+    /// `busy` when others began to note things too.
+    busy_when_shared: u64,
     last_busy: Option<u64>,
 }
 
@@ -49,6 +51,7 @@ impl Default for Health {
             temperature: TEMPERATURE_KELVIN,
             powered_on_at: None,
             busy: 0,
+            busy_when_shared: 0,
             last_busy: None,
         }
     }
@@ -64,28 +67,27 @@ impl Health {
         self.last_busy = busy.then_some(now);
     }
 
-    /// Time during which commands were outstanding.
-    pub fn busy(&self) -> u64 {
-        self.busy
+    /// From now on others note things too, until they are taken over.
+    pub fn share(&mut self) {
+        self.busy_when_shared = self.busy;
     }
 
-    /// Takes over what `other` noted since it was new, but for its busy time: it is the caller who
-    /// knows how much of that is time that was counted here already.
+    /// Takes over what `other` noted since this was shared, and lets it begin anew. Both were busy at
+    /// the same time: the longer one counts.
     pub fn take_over(&mut self, other: &mut Self) {
         let others = std::mem::take(other);
+        self.busy = self.busy.max(self.busy_when_shared + others.busy);
         for mut entry in others.errors.into_iter().rev() {
-            self.error_count += 1;
-            entry.error_count.set(self.error_count);
+            // The other's log may have lost its oldest; they count all the same.
+            entry
+                .error_count
+                .set(self.error_count + entry.error_count.get());
             self.errors.truncate(ERROR_LOG_ENTRIES - 1);
             self.errors.push_front(entry);
         }
+        self.error_count += others.error_count;
         self.media_errors += others.media_errors;
         self.checked_bytes = self.checked_bytes.saturating_add(others.checked_bytes);
-    }
-
-    /// Sets the time during which commands were outstanding.
-    pub fn set_busy(&mut self, busy: u64) {
-        self.busy = busy;
     }
 
     /// Counts bytes that Compare or Verify read.
@@ -165,4 +167,47 @@ fn data_units(bytes: u64) -> [u8; 16] {
 
 fn wide(value: u64) -> [u8; 16] {
     u128::from(value).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_errors(health: &mut Health, count: usize) {
+        for _ in 0..count {
+            health.log_error(1, &SubmissionQueueEntry::default(), Status::INVALID_FIELD);
+        }
+    }
+
+    #[test]
+    fn take_over_counts_errors_that_the_others_log_has_lost() {
+        let mut health = Health::default();
+        log_errors(&mut health, 3);
+        health.share();
+        let mut other = Health::default();
+        log_errors(&mut other, ERROR_LOG_ENTRIES + 10);
+        health.take_over(&mut other);
+        let all = (3 + ERROR_LOG_ENTRIES + 10) as u64;
+        assert_eq!(health.error_count, all);
+        let newest = health.errors().next().map(|entry| entry.error_count.get());
+        assert_eq!(newest, Some(all));
+        assert_eq!(health.errors().count(), ERROR_LOG_ENTRIES);
+        assert_eq!(other.error_count, 0);
+    }
+
+    #[test]
+    fn take_over_does_not_count_the_same_time_twice() {
+        let mut health = Health::default();
+        health.tick(0, true);
+        health.tick(100, true);
+        health.share();
+        health.tick(150, false);
+        for busy in [30, 80] {
+            let mut other = Health::default();
+            other.tick(100, true);
+            other.tick(100 + busy, false);
+            health.take_over(&mut other);
+        }
+        assert_eq!(health.busy, 180);
+    }
 }

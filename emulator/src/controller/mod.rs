@@ -127,6 +127,7 @@ impl Controller {
 
     /// Lends I/O queues to `other`, with everything that their commands depend on.
     pub fn lend(&mut self, other: &mut Self, wanted: impl Fn(u16) -> bool) {
+        self.health.share();
         other.registers.clone_from(&self.registers);
         other.features.clone_from(&self.features);
         other.ram.clone_from(&self.ram);
@@ -137,8 +138,7 @@ impl Controller {
         self.queues.lend(&mut other.queues, wanted);
     }
 
-    /// Takes back what was lent to `other`, and takes over what it counted and noted, but for its
-    /// busy time.
+    /// Takes back what was lent to `other`, and takes over what it counted and noted.
     pub fn take_back(&mut self, other: &mut Self) {
         self.queues.take_back(&mut other.queues);
         self.events.take_over(&mut other.events);

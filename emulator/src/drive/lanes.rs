@@ -14,11 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::poller::{EAGER, PollerCounters, Turns, WAKE_EARLY};
-use super::{Clock, Event, PollerOptions, pin_thread};
+use super::turns::Turns;
+use super::{Clock, Event, PollerCounters, PollerOptions, pin_thread};
 use crate::engine::LaneShare;
 use crate::pci::{FunctionLane, MsiPort, NvmeFunction};
-use crate::timing::Nanos;
 
 /// The first poller has the lane.
 const HOME: u32 = 0;
@@ -34,7 +33,7 @@ const GONE: u32 = 4;
 /// So long a thread looks for a lane before it sleeps: it was taken back for a moment.
 const LINGER: Duration = Duration::from_micros(50);
 
-/// Something that every thread of a lane does once.
+/// Something that every poller does once.
 pub type LaneErrand = Arc<dyn Fn() + Send + Sync>;
 
 /// What goes from hand to hand.
@@ -125,8 +124,7 @@ impl Lanes {
             let serving = Serving {
                 desk: Arc::clone(&desk),
                 call: Arc::clone(&lanes.call),
-                turns: Turns::new(clock.clone()),
-                idle_sleep: options.idle_sleep,
+                turns: Turns::new(clock.clone(), options.idle_sleep),
             };
             let (started, start) = sync_channel(1);
             let thread = std::thread::Builder::new()
@@ -202,7 +200,6 @@ impl Lanes {
         if !std::mem::take(&mut self.out) {
             return;
         }
-        self.call.called.store(false, Ordering::Relaxed);
         let out = |thread: &&mut LaneThread| thread.work.is_none();
         for thread in self.threads.iter_mut().filter(out) {
             thread.desk.state.store(RECALLED, Ordering::Release);
@@ -214,6 +211,8 @@ impl Lanes {
             counters.add(&std::mem::take(&mut work.counters));
             thread.work = Some(work);
         }
+        // Whatever they called for has been taken over.
+        self.call.called.store(false, Ordering::Relaxed);
     }
 
     /// Has every thread run an errand, and waits until all have. The lanes must be home.
@@ -266,7 +265,6 @@ struct Serving {
     desk: Arc<Desk>,
     call: Arc<Call>,
     turns: Turns,
-    idle_sleep: Option<Duration>,
 }
 
 /// Says that the thread is gone, however it ends.
@@ -338,29 +336,15 @@ impl Serving {
         else {
             return;
         };
-        let mut quiet_since: Option<Nanos> = None;
-        self.turns.begin();
+        self.turns.restart();
         while self.desk.state.load(Ordering::Acquire) == OUT {
-            let (now, gap) = self.turns.next(counters);
-            if gap {
-                quiet_since = None;
-            }
+            let now = self.turns.next(counters);
             let due = lane.step(now, port.as_mut());
             if lane.calls() {
                 self.call();
             }
-            if !lane.is_idle() && due.is_none_or(|due| due <= now + 2 * WAKE_EARLY) {
-                quiet_since = None;
-                continue;
-            }
-            let since = *quiet_since.get_or_insert(now);
-            if now - since > EAGER {
-                std::hint::spin_loop();
-            }
-            let idle = self.idle_sleep.map(|idle| idle.as_nanos());
-            if idle.is_some_and(|idle| u128::from(now - since) >= idle) {
-                quiet_since = None;
-                self.sleep(lane, due, counters);
+            if self.turns.rest(due, lane.is_idle(), lane.wants_retry()) {
+                self.sleep(lane, counters);
             }
         }
     }
@@ -372,25 +356,18 @@ impl Serving {
         }
     }
 
-    fn sleep(
-        &mut self,
-        lane: &mut FunctionLane,
-        due: Option<Nanos>,
-        counters: &mut PollerCounters,
-    ) {
+    fn sleep(&mut self, lane: &mut FunctionLane, counters: &mut PollerCounters) {
         if !lane.prepare_sleep() {
             return;
         }
-        let now = self.turns.now();
-        let patience = due.map(|due| Duration::from_nanos(due.saturating_sub(now + WAKE_EARLY)));
         // What the guest rings from here on traps, and then the lane is recalled. The flag stays set
         // from a recall that came before, so none is missed.
         if self.desk.state.load(Ordering::Acquire) == OUT {
-            self.desk.wake.wait(patience);
+            self.desk.wake.wait(self.turns.patience());
             counters.sleeps += 1;
         }
         self.desk.wake.clear();
-        self.turns.begin();
+        self.turns.skip();
         if self.desk.state.load(Ordering::Acquire) == OUT {
             lane.resume_polling();
         }

@@ -7,12 +7,12 @@ mod lanes;
 mod poller;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::os::fd::BorrowedFd;
 
 pub use clock::Clock;
 pub use event::Event;
-pub use lanes::LaneErrand;
 pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions, pin_thread};
 
 use crate::pci::{MsiPort, NvmeFunction};

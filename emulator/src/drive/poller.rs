@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,19 +20,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::lanes::{LaneErrand, Lanes};
+use super::turns::Turns;
 use super::{Clock, Event, FrontEnd};
 use crate::pci::NvmeFunction;
 use crate::timing::Nanos;
-
-/// A turn that begins this long after the one before it was interrupted: the host ran something
-/// else.
-const GAP: Nanos = 500_000;
-/// So long after the last work the poller does not pause between turns: a processor may take a
-/// pause for as long as a cache line takes from one core to another, and the guest is about to
-/// submit its next command.
-pub(super) const EAGER: Nanos = 20_000;
-/// How long before a completion is due the poller is back from sleep: timer slack and scheduling.
-pub(super) const WAKE_EARLY: Nanos = 300_000;
 
 /// How the poller behaves.
 #[derive(Clone, Debug, Default)]
@@ -71,43 +62,6 @@ impl PollerCounters {
     }
 }
 
-/// The turns of a poller's loop, and when they begin.
-pub(super) struct Turns {
-    clock: Clock,
-    now: Nanos,
-}
-
-impl Turns {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, now: 0 }
-    }
-
-    /// What was before is over, and no gap.
-    pub(super) fn begin(&mut self) {
-        self.now = self.now.max(self.clock.now());
-    }
-
-    /// The time now, which is not yet that of a turn.
-    pub(super) fn now(&self) -> Nanos {
-        self.now.max(self.clock.now())
-    }
-
-    /// Begins the next turn: its time, and whether the host has run something else in between,
-    /// which is noted.
-    #[inline]
-    pub(super) fn next(&mut self, counters: &mut PollerCounters) -> (Nanos, bool) {
-        let now = self.now();
-        let gap = now - self.now;
-        if gap > GAP {
-            counters.clock_gaps += 1;
-            counters.longest_gap_ns = counters.longest_gap_ns.max(gap);
-        }
-        counters.turns += 1;
-        self.now = now;
-        (now, gap > GAP)
-    }
-}
-
 /// The poller's thread has ended.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the poller has ended")]
@@ -118,7 +72,7 @@ type Errand = Box<dyn FnOnce(&mut NvmeFunction, &PollerCounters) + Send>;
 enum Order<F> {
     Run(Errand),
     Start(F),
-    OnLanes(LaneErrand),
+    OnEach(LaneErrand),
     Stop(SyncSender<Option<F>>),
     End,
 }
@@ -250,12 +204,25 @@ impl<F: FrontEnd> PollerHandle<F> {
         receiver.recv().map_err(|_| PollerGone)
     }
 
-    /// Runs `errand` once on the thread of every further poller, before what is asked for next.
+    /// Runs `errand` once on the thread of every poller, this one first, and returns their results.
     ///
     /// # Errors
     /// [`PollerGone`].
-    pub fn on_lanes(&self, errand: impl Fn() + Send + Sync + 'static) -> Result<(), PollerGone> {
-        self.shared.send(Order::OnLanes(Arc::new(errand)))
+    pub fn on_each_poller<R: Send + 'static>(
+        &self,
+        errand: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Result<Vec<R>, PollerGone> {
+        let (sender, results) = channel();
+        self.shared.send(Order::OnEach(Arc::new(move || {
+            // Nobody waits any more: nothing to tell.
+            let _ = sender.send(errand());
+        })))?;
+        // It ends when the last poller has dropped the errand.
+        let results: Vec<R> = results.iter().collect();
+        if results.is_empty() {
+            return Err(PollerGone);
+        }
+        Ok(results)
     }
 
     /// Begins to serve `front`.
@@ -298,14 +265,6 @@ struct Loop<F: FrontEnd> {
     turns: Turns,
     options: PollerOptions,
     counters: PollerCounters,
-    /// When the current turn began.
-    now: Nanos,
-    /// When the next completion is due, as of the last turn.
-    due: Option<Nanos>,
-    /// Since when nothing has happened.
-    quiet_since: Option<Nanos>,
-    /// Whether there is no second core for the guest.
-    alone: bool,
 }
 
 /// Closes the mailbox when the thread ends, however it does, so that nobody waits for it.
@@ -334,13 +293,9 @@ impl<F: FrontEnd> Loop<F> {
             function,
             lanes,
             front: None,
-            turns: Turns::new(clock),
+            turns: Turns::new(clock, options.idle_sleep),
             options,
             counters: PollerCounters::default(),
-            now: 0,
-            due: None,
-            quiet_since: None,
-            alone: std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1),
         }
     }
 
@@ -404,7 +359,10 @@ impl<F: FrontEnd> Loop<F> {
                     self.front = Some(front);
                     self.begin_session();
                 }
-                Some(Order::OnLanes(errand)) => self.lanes.run_errand(&errand),
+                Some(Order::OnEach(errand)) => {
+                    errand();
+                    self.lanes.run_errand(&errand);
+                }
                 Some(Order::Stop(sender)) => {
                     // Nobody waits any more: it is dropped.
                     let _ = sender.send(self.front.take());
@@ -413,13 +371,12 @@ impl<F: FrontEnd> Loop<F> {
             }
         }
         // Errands may take a while; that is no gap.
-        self.turns.begin();
+        self.turns.skip();
         true
     }
 
     fn begin_session(&mut self) {
-        self.due = None;
-        self.quiet_since = None;
+        self.turns.restart();
         if let Some(front) = &self.front {
             self.lanes.connect(|| front.lane_port());
         }
@@ -431,7 +388,7 @@ impl<F: FrontEnd> Loop<F> {
 
     /// One turn: the guest's accesses, the engine, one signal; then perhaps sleep.
     fn turn(&mut self) -> Result<(), F::Error> {
-        self.tick();
+        let now = self.turns.next(&mut self.counters);
         let Some(front) = &mut self.front else {
             return Ok(());
         };
@@ -441,47 +398,23 @@ impl<F: FrontEnd> Loop<F> {
             self.lanes.recall(&mut self.function, &mut self.counters);
         }
         // An access that comes only now waits for the next turn.
-        let served = !self.lanes.are_out() && front.serve(self.now, &mut self.function)?;
-        let due = self.function.step(self.now, front);
+        let served = !self.lanes.are_out() && front.serve(now, &mut self.function)?;
+        let due = self.function.step(now, front);
         front.flush(&mut self.function)?;
         if !self.lanes.are_out() {
             self.lanes.lend(&mut self.function);
         }
-
-        let waiting_long =
-            due == self.due && due.is_some_and(|due| due > self.now.saturating_add(2 * WAKE_EARLY));
-        self.due = due;
-        let nothing_to_do = waiting_long && !self.function.wants_retry();
-        if served || !(nothing_to_do || self.function.is_idle()) {
-            self.quiet_since = None;
-            return Ok(());
+        let idle = self.function.is_idle();
+        let busy = served || (!idle && self.function.wants_retry());
+        if self.turns.rest(due, idle, busy) {
+            self.sleep()?;
         }
-        let since = *self.quiet_since.get_or_insert(self.now);
-        if self.alone {
-            std::thread::yield_now();
-        } else if self.now - since > EAGER {
-            std::hint::spin_loop();
-        }
-        match self.options.idle_sleep {
-            Some(idle) if u128::from(self.now - since) >= idle.as_nanos() => self.sleep(),
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads the clock, and notes when the host has run something else in between.
-    fn tick(&mut self) {
-        let (now, gap) = self.turns.next(&mut self.counters);
-        if gap {
-            // Time that it did not have is no idle time.
-            self.quiet_since = None;
-        }
-        self.now = now;
+        Ok(())
     }
 
     /// Sleeps until the guest notifies, mail comes or a completion is near; not at all when work has
     /// come in the meantime.
     fn sleep(&mut self) -> Result<(), F::Error> {
-        self.quiet_since = None;
         let Some(front) = &mut self.front else {
             return Ok(());
         };
@@ -489,13 +422,10 @@ impl<F: FrontEnd> Loop<F> {
         if !quiet {
             return front.resume_polling();
         }
-        let timeout = self
-            .due
-            .map(|due| due.saturating_sub(self.turns.now().saturating_add(WAKE_EARLY)));
-        self.wait(timeout);
+        self.wait(self.turns.patience());
         self.counters.sleeps += 1;
         self.function.resume_polling();
-        self.turns.begin();
+        self.turns.skip();
         match &mut self.front {
             Some(front) => {
                 front.clear_notifications();
@@ -505,8 +435,8 @@ impl<F: FrontEnd> Loop<F> {
         }
     }
 
-    /// Waits for mail, a notification, or `timeout` nanoseconds.
-    fn wait(&mut self, timeout: Option<Nanos>) {
+    /// Waits for mail or a notification, at most for `patience`.
+    fn wait(&mut self, patience: Option<Duration>) {
         let mut fds = vec![PollFd::from_borrowed_fd(
             self.shared.wake.as_fd(),
             PollFlags::IN,
@@ -519,9 +449,7 @@ impl<F: FrontEnd> Loop<F> {
                     .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
             );
         }
-        let timeout = timeout
-            .map(Duration::from_nanos)
-            .and_then(|t| Timespec::try_from(t).ok());
+        let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
         // An interrupted or failed wait is a short one: the loop looks at everything again.
         let _ = poll(&mut fds, timeout.as_ref());
         self.shared.wake.clear();

@@ -233,6 +233,21 @@ fn panicking_errand_ends_the_poller_and_nobody_hangs() {
 }
 
 #[test]
+fn on_each_poller_gives_a_result_of_each() {
+    let options = PollerOptions {
+        cpu: None,
+        lanes: vec![None, None],
+        idle_sleep: None,
+    };
+    let poller = Poller::<Front>::spawn(function(), Clock::new(), options).expect("threads");
+    let name = || std::thread::current().name().map(str::to_owned);
+    let names = poller.handle().on_each_poller(name).expect("alive");
+    let names: Vec<String> = names.into_iter().flatten().collect();
+    assert_eq!(names, ["poller", "poller 1", "poller 2"]);
+    poller.end().expect("no panic");
+}
+
+#[test]
 fn core_that_does_not_exist_is_refused() {
     let options = PollerOptions {
         cpu: Some(1_000_000),

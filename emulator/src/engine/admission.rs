@@ -91,21 +91,10 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timing::{Service, Work};
+    use crate::timing::{Service, read_of};
 
     fn profile(time: Nanos) -> Profile {
         Profile::uniform("test", 2, 100, Service { time, jitter: 50 })
-    }
-
-    fn request(queue: u16, sequence: u64) -> Request {
-        Request {
-            nsid: 1,
-            queue,
-            queue_creation: 0,
-            sequence,
-            work: Work::Read,
-            bytes: 4096,
-        }
     }
 
     /// However many engines ask, it is one medium.
@@ -117,12 +106,12 @@ mod tests {
         for sequence in 0..50 {
             let now = 100 * sequence;
             let wanted = (
-                alone.admit(now, &request(1, sequence)),
-                alone.admit(now, &request(2, sequence)),
+                alone.admit(now, &read_of(1, sequence)),
+                alone.admit(now, &read_of(2, sequence)),
             );
             let got = (
-                first.admit(now, &request(1, sequence)),
-                second.admit(now, &request(2, sequence)),
+                first.admit(now, &read_of(1, sequence)),
+                second.admit(now, &read_of(2, sequence)),
             );
             assert_eq!(got, wanted);
         }
@@ -135,9 +124,9 @@ mod tests {
         let instant = Profile::uniform("instant", 1, 0, Service { time: 0, jitter: 0 });
         first.set_profile(instant);
         second.follow(&first);
-        assert_eq!(second.admit(7, &request(1, 0)), 7);
+        assert_eq!(second.admit(7, &read_of(1, 0)), 7);
         first.set_profile(profile(5_000));
         second.follow(&first);
-        assert!(second.admit(7, &request(1, 1)) > 7);
+        assert!(second.admit(7, &read_of(1, 1)) > 7);
     }
 }

@@ -44,7 +44,8 @@ impl Vectors {
         self.touched.push(cqid);
     }
 
-    /// Lends what waits on vectors of these queues, as far as no other queue uses the vector too.
+    /// Lends what waits on vectors of these queues. If several queues use a vector, the last one that
+    /// completed anything decides.
     pub fn lend(&mut self, other: &mut Self, queues: &QueueTable) {
         let Self {
             vectors, waiting, ..

@@ -8,11 +8,6 @@
 //! engine takes every lane back first, and lends again afterwards.
 
 use super::Engine;
-use super::doorbell_scan::DoorbellScan;
-use super::due::DueList;
-use super::flushes::Flushes;
-use super::interrupts::Vectors;
-use super::sweep::LARGEST_BURST;
 use crate::controller::InterruptSink;
 use crate::timing::Nanos;
 
@@ -40,23 +35,7 @@ impl Engine {
     /// volatile write cache.
     pub fn lane(&mut self) -> Option<Lane> {
         let controller = self.controller.another()?;
-        let config = &self.controller.config;
-        Some(Lane(Self {
-            admission: self.admission.another(),
-            due: DueList::default(),
-            flushes: Flushes::new(controller.io.namespaces().len()),
-            vectors: Vectors::new(config.vectors, config.queue_pairs),
-            held_aborts: Vec::new(),
-            shutdown_waits: false,
-            ready: Vec::with_capacity(LARGEST_BURST as usize),
-            first_queue: 0,
-            doorbell_scan: DoorbellScan::default(),
-            polling: true,
-            quiet: true,
-            lent: 0,
-            busy_when_lent: 0,
-            controller,
-        }))
+        Some(Lane(Self::of(controller, self.admission.another())))
     }
 
     /// Whether queues may be lent now, and there are any for this lane: the controller runs, and
@@ -74,7 +53,6 @@ impl Engine {
     /// of this engine but [`Engine::step`] and what belongs to sleeping until it is taken back.
     pub fn lend(&mut self, lane: &mut Lane, share: LaneShare) {
         let Lane(lane) = lane;
-        self.busy_when_lent = self.controller.health.busy();
         self.lent += 1;
         self.controller
             .lend(&mut lane.controller, |cqid| share.has(cqid));
@@ -97,10 +75,7 @@ impl Engine {
     pub fn take_back(&mut self, lane: &mut Lane) {
         let Lane(lane) = lane;
         self.lent = self.lent.saturating_sub(1);
-        let busy = self.busy_when_lent + lane.controller.health.busy();
         self.controller.take_back(&mut lane.controller);
-        let busy = self.controller.health.busy().max(busy);
-        self.controller.health.set_busy(busy);
         self.reserve_due();
         for completed in lane.due.extract(|_| true) {
             self.due.push(completed.due.unwrap_or(0), completed);

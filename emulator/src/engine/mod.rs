@@ -57,8 +57,6 @@ pub struct Engine {
     quiet: bool,
     /// Lanes that have some of the queues.
     lent: u16,
-    /// The controller's busy time when they got them.
-    busy_when_lent: Nanos,
 }
 
 impl Engine {
@@ -71,14 +69,17 @@ impl Engine {
         namespaces: Vec<NamespaceConfig>,
         model: Model,
     ) -> Result<Self, SetupError> {
-        let flushes = Flushes::new(namespaces.len());
-        let vectors = Vectors::new(config.vectors, config.queue_pairs);
-        Ok(Self {
-            controller: Controller::new(config, namespaces)?,
-            admission: Admission::new(model),
+        let controller = Controller::new(config, namespaces)?;
+        Ok(Self::of(controller, Admission::new(model)))
+    }
+
+    fn of(controller: Controller, admission: Admission) -> Self {
+        let config = &controller.config;
+        Self {
+            admission,
             due: DueList::default(),
-            flushes,
-            vectors,
+            flushes: Flushes::new(controller.io.namespaces().len()),
+            vectors: Vectors::new(config.vectors, config.queue_pairs),
             held_aborts: Vec::new(),
             shutdown_waits: false,
             ready: Vec::with_capacity(sweep::LARGEST_BURST as usize),
@@ -87,8 +88,8 @@ impl Engine {
             polling: true,
             quiet: true,
             lent: 0,
-            busy_when_lent: 0,
-        })
+            controller,
+        }
     }
 
     /// What has been counted since the device was made; queue 0 is the admin queue.

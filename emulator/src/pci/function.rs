@@ -296,7 +296,12 @@ impl FunctionLane {
 
     /// See [`NvmeFunction::is_idle`].
     pub fn is_idle(&self) -> bool {
-        self.lane.is_idle() && !self.msix.wants_retry()
+        self.lane.is_idle() && !self.wants_retry()
+    }
+
+    /// See [`NvmeFunction::wants_retry`].
+    pub fn wants_retry(&self) -> bool {
+        self.msix.wants_retry()
     }
 
     /// See [`NvmeFunction::prepare_sleep`].

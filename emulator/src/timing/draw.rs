@@ -35,30 +35,19 @@ fn mix(key: u64, value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Work;
+    use super::super::read_of;
     use super::*;
-
-    fn request(queue: u16, sequence: u64) -> Request {
-        Request {
-            nsid: 1,
-            queue,
-            queue_creation: 0,
-            sequence,
-            work: Work::Read,
-            bytes: 4096,
-        }
-    }
 
     #[test]
     fn jitter_offset_of_the_same_place_is_the_same() {
-        let a = jitter_offset(7, &request(1, 5), 1000);
-        let b = jitter_offset(7, &request(1, 5), 1000);
+        let a = jitter_offset(7, &read_of(1, 5), 1000);
+        let b = jitter_offset(7, &read_of(1, 5), 1000);
         assert_eq!(a, b);
     }
 
     #[test]
     fn jitter_offset_depends_on_every_part_of_the_place() {
-        let base = request(1, 5);
+        let base = read_of(1, 5);
         let draw = |seed, request: &Request| jitter_offset(seed, request, u64::MAX / 2);
         let first = draw(7, &base);
         assert_ne!(first, draw(8, &base));
@@ -85,7 +74,7 @@ mod tests {
     fn jitter_offset_covers_its_range_evenly() {
         let mut counts = [0u32; 10];
         for sequence in 0..100_000 {
-            let offset = jitter_offset(1, &request(1, sequence), 500);
+            let offset = jitter_offset(1, &read_of(1, sequence), 500);
             assert!(offset <= 1000);
             counts[(offset * 10 / 1001) as usize] += 1;
         }
@@ -98,7 +87,7 @@ mod tests {
     #[test]
     fn jitter_offset_of_neighbours_is_uncorrelated() {
         let draws: Vec<f64> = (0..20_000)
-            .map(|s| jitter_offset(3, &request(2, s), 500) as f64 - 500.0)
+            .map(|s| jitter_offset(3, &read_of(2, s), 500) as f64 - 500.0)
             .collect();
         let variance: f64 = draws.iter().map(|d| d * d).sum::<f64>();
         let covariance: f64 = draws.windows(2).map(|w| w[0] * w[1]).sum::<f64>();

@@ -41,3 +41,16 @@ pub struct Request {
     /// Data transferred, in bytes.
     pub bytes: u32,
 }
+
+/// A read of 4 KiB at a place, for tests.
+#[cfg(test)]
+pub(crate) fn read_of(queue: u16, sequence: u64) -> Request {
+    Request {
+        nsid: 1,
+        queue,
+        queue_creation: 0,
+        sequence,
+        work: Work::Read,
+        bytes: 4096,
+    }
+}

@@ -98,7 +98,7 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Service;
+    use super::super::{Service, read_of};
     use super::*;
 
     const US: Nanos = 1000;
@@ -107,27 +107,16 @@ mod tests {
         Profile::uniform("test", units, front_end, Service { time, jitter })
     }
 
-    fn request(queue: u16, sequence: u64) -> Request {
-        Request {
-            nsid: 1,
-            queue,
-            queue_creation: 0,
-            sequence,
-            work: Work::Read,
-            bytes: 4096,
-        }
-    }
-
     #[test]
     fn admit_to_an_idle_medium_takes_front_end_and_service() {
         let mut model = Model::new(fixed(4, 400, 6 * US, 0), 0);
-        assert_eq!(model.admit(1000, &request(1, 0)), 1000 + 400 + 6 * US);
+        assert_eq!(model.admit(1000, &read_of(1, 0)), 1000 + 400 + 6 * US);
     }
 
     #[test]
     fn admit_more_than_units_queues_behind_the_first_free() {
         let mut model = Model::new(fixed(2, 0, 10 * US, 0), 0);
-        let due: Vec<Nanos> = (0..5).map(|n| model.admit(0, &request(1, n))).collect();
+        let due: Vec<Nanos> = (0..5).map(|n| model.admit(0, &read_of(1, n))).collect();
         assert_eq!(due, [10 * US, 10 * US, 20 * US, 20 * US, 30 * US]);
     }
 
@@ -136,12 +125,12 @@ mod tests {
         let mut model = Model::new(fixed(4, 0, 10 * US, 0), 0);
         let large = Request {
             bytes: 6 * 4096,
-            ..request(1, 0)
+            ..read_of(1, 0)
         };
         assert_eq!(model.admit(0, &large), 20 * US);
-        assert_eq!(model.admit(0, &request(1, 1)), 20 * US);
-        assert_eq!(model.admit(0, &request(1, 2)), 20 * US);
-        assert_eq!(model.admit(0, &request(1, 3)), 30 * US);
+        assert_eq!(model.admit(0, &read_of(1, 1)), 20 * US);
+        assert_eq!(model.admit(0, &read_of(1, 2)), 20 * US);
+        assert_eq!(model.admit(0, &read_of(1, 3)), 30 * US);
     }
 
     /// Work is conserved: no unit idles while a command waits, and none serves two at once.
@@ -150,7 +139,7 @@ mod tests {
         let (units, service, count) = (8, 5 * US, 4000u64);
         let mut model = Model::new(fixed(units, 100, service, 0), 0);
         let last = (0..count)
-            .map(|n| model.admit(0, &request(1, n)))
+            .map(|n| model.admit(0, &read_of(1, n)))
             .max()
             .unwrap();
         let busy = count * service / u64::from(units);
@@ -161,7 +150,7 @@ mod tests {
     #[test]
     fn admit_saturates_at_the_front_end_when_it_is_slowest() {
         let mut model = Model::new(fixed(64, 800, 5 * US, 0), 0);
-        let last = (0..1000).map(|n| model.admit(0, &request(1, n))).max();
+        let last = (0..1000).map(|n| model.admit(0, &read_of(1, n))).max();
         assert_eq!(last, Some(1000 * 800 + 5 * US));
     }
 
@@ -175,7 +164,7 @@ mod tests {
             let mut model = Model::new(profile.clone(), 42);
             let mut all: Vec<_> = order
                 .iter()
-                .map(|(q, s)| ((*q, *s), model.admit(0, &request(*q, *s))))
+                .map(|(q, s)| ((*q, *s), model.admit(0, &read_of(*q, *s))))
                 .collect();
             all.sort_unstable();
             all
@@ -194,7 +183,7 @@ mod tests {
         let mut seen = (Nanos::MAX, 0);
         for sequence in 0..1000 {
             let arrival = sequence * 100 * US;
-            let latency = model.admit(arrival, &request(1, sequence)) - arrival;
+            let latency = model.admit(arrival, &read_of(1, sequence)) - arrival;
             assert!((4 * US..=8 * US).contains(&latency));
             seen = (seen.0.min(latency), seen.1.max(latency));
         }
@@ -206,7 +195,7 @@ mod tests {
         let mut model = Model::new(fixed(1, Nanos::MAX / 2, Nanos::MAX / 2, 0), 0);
         for sequence in 0..4 {
             assert_eq!(
-                model.admit(Nanos::MAX - 1, &request(1, sequence)),
+                model.admit(Nanos::MAX - 1, &read_of(1, sequence)),
                 Nanos::MAX
             );
         }
@@ -215,16 +204,16 @@ mod tests {
     #[test]
     fn admit_by_an_instant_profile_is_due_on_arrival() {
         let mut model = Model::new(fixed(1, 0, 0, 0), 0);
-        assert_eq!(model.admit(77, &request(1, 0)), 77);
+        assert_eq!(model.admit(77, &read_of(1, 0)), 77);
     }
 
     #[test]
     fn set_profile_keeps_busy_units_busy() {
         let mut model = Model::new(fixed(2, 0, 100 * US, 0), 0);
-        model.admit(0, &request(1, 0));
+        model.admit(0, &read_of(1, 0));
         model.set_profile(fixed(1, 0, US, 0));
-        assert_eq!(model.admit(0, &request(1, 1)), 101 * US);
+        assert_eq!(model.admit(0, &read_of(1, 1)), 101 * US);
         model.set_profile(fixed(2, 0, US, 0));
-        assert_eq!(model.admit(0, &request(1, 2)), US);
+        assert_eq!(model.admit(0, &read_of(1, 2)), US);
     }
 }

@@ -1,26 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Does the device do what the specification says? Black-box tests, by topic: they know registers,
-//! queues and bytes in memory, and nothing of the device's own types, so that a wrong layout there
-//! cannot hide here. The same tests run against every front end: see [`host::Transport`].
-//!
-//! Numbers in comments are sections of NVMe Base 2.0c and NVM Command Set 1.0c.
+//! The conformance suite on the engine alone, in the process.
 
-mod host;
 mod in_process;
+#[path = "suite.rs"]
+mod suite;
 
-mod doorbells;
-mod events;
-mod features;
-mod format;
-mod hostile;
-mod identify;
-mod io;
-mod logs;
-mod prp;
-mod queues;
-mod registers;
-mod reset;
 mod shadow_doorbells;
+
+use suite::{doorbells, host};
 
 /// How doorbells reach the device.
 const DOORBELL_MODE: emulator::controller::DoorbellMode =

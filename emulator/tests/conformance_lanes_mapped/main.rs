@@ -2,37 +2,14 @@
 //! The conformance suite again, with a page of doorbells that is laid into the guest, and the I/O
 //! queues lent to a lane and taken back around each step.
 
-#[path = "../conformance/host.rs"]
-mod host;
 #[path = "../conformance_mapped/mapped.rs"]
 mod mapped;
 #[path = "../conformance_mapped/mapped_doorbells.rs"]
 mod mapped_doorbells;
+#[path = "../conformance/suite.rs"]
+mod suite;
 
-#[path = "../conformance/doorbells.rs"]
-mod doorbells;
-#[path = "../conformance/events.rs"]
-mod events;
-#[path = "../conformance/features.rs"]
-mod features;
-#[path = "../conformance/format.rs"]
-mod format;
-#[path = "../conformance/hostile.rs"]
-mod hostile;
-#[path = "../conformance/identify.rs"]
-mod identify;
-#[path = "../conformance/io.rs"]
-mod io;
-#[path = "../conformance/logs.rs"]
-mod logs;
-#[path = "../conformance/prp.rs"]
-mod prp;
-#[path = "../conformance/queues.rs"]
-mod queues;
-#[path = "../conformance/registers.rs"]
-mod registers;
-#[path = "../conformance/reset.rs"]
-mod reset;
+use suite::{doorbells, host};
 
 /// How doorbells reach the device.
 const DOORBELL_MODE: emulator::controller::DoorbellMode =

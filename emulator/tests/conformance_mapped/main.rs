@@ -2,35 +2,12 @@
 //! The conformance suite again, through the PCI function and MSI-X, with the doorbell registers as
 //! memory: a guest whose virtual machine monitor lays the page of doorbells into it.
 
-#[path = "../conformance/host.rs"]
-mod host;
 mod mapped;
 mod mapped_doorbells;
+#[path = "../conformance/suite.rs"]
+mod suite;
 
-#[path = "../conformance/doorbells.rs"]
-mod doorbells;
-#[path = "../conformance/events.rs"]
-mod events;
-#[path = "../conformance/features.rs"]
-mod features;
-#[path = "../conformance/format.rs"]
-mod format;
-#[path = "../conformance/hostile.rs"]
-mod hostile;
-#[path = "../conformance/identify.rs"]
-mod identify;
-#[path = "../conformance/io.rs"]
-mod io;
-#[path = "../conformance/logs.rs"]
-mod logs;
-#[path = "../conformance/prp.rs"]
-mod prp;
-#[path = "../conformance/queues.rs"]
-mod queues;
-#[path = "../conformance/registers.rs"]
-mod registers;
-#[path = "../conformance/reset.rs"]
-mod reset;
+use suite::{doorbells, host};
 
 /// How doorbells reach the device.
 const DOORBELL_MODE: emulator::controller::DoorbellMode =

@@ -2,36 +2,14 @@
 //! The conformance suite again, through the queues of virtio-pcidev, the PCI function and MSI-X: a
 //! driver that reaches the device as User-Mode Linux does.
 
-#[path = "../conformance/host.rs"]
-mod host;
 mod pcidev;
+#[path = "../conformance/suite.rs"]
+mod suite;
 
-#[path = "../conformance/doorbells.rs"]
-mod doorbells;
-#[path = "../conformance/events.rs"]
-mod events;
-#[path = "../conformance/features.rs"]
-mod features;
-#[path = "../conformance/format.rs"]
-mod format;
-#[path = "../conformance/hostile.rs"]
-mod hostile;
-#[path = "../conformance/identify.rs"]
-mod identify;
-#[path = "../conformance/io.rs"]
-mod io;
-#[path = "../conformance/logs.rs"]
-mod logs;
-#[path = "../conformance/prp.rs"]
-mod prp;
-#[path = "../conformance/queues.rs"]
-mod queues;
-#[path = "../conformance/registers.rs"]
-mod registers;
-#[path = "../conformance/reset.rs"]
-mod reset;
 #[path = "../conformance/shadow_doorbells.rs"]
 mod shadow_doorbells;
+
+use suite::{doorbells, host};
 
 /// How doorbells reach the device.
 const DOORBELL_MODE: emulator::controller::DoorbellMode =

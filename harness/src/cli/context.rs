@@ -33,6 +33,8 @@ pub struct Context {
     pub profile: String,
     /// The guest's processors.
     pub cpus: u32,
+    /// The device's pollers.
+    pub pollers: u16,
     /// What the user said and has no effect, a line each.
     pub warnings: Vec<String>,
     /// The settings that all this came from.
@@ -89,6 +91,7 @@ impl Context {
             repository,
             placement,
             cpus,
+            pollers,
             host,
             accel,
             device,
@@ -160,7 +163,7 @@ impl Context {
             },
             device: self.device.clone(),
             huge_pages: self.settings.told.huge_pages,
-            pollers: self.settings.told.pollers.unwrap_or(1),
+            pollers: self.pollers,
             placement: self.placement.clone(),
             console: Console::None,
             time_limit: None::<Duration>,

@@ -34,10 +34,10 @@ pub struct MachineOptions {
     /// Threads that serve the device's I/O queues, each its share of them; more than 1 on kvm only
     /// [default: 1].
     #[arg(long, env = "HIPRI_POLLERS", value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..=64))]
+          value_parser = clap::value_parser!(u16).range(POLLERS))]
     pub pollers: Option<u16>,
-    /// Cores of the host: the device's, then one for each of the guest's processors, such as 3,0,1;
-    /// or none, for the scheduler to decide [default: chosen, see `hipri probe`].
+    /// Cores of the host: one for each of the device's pollers, then one for each of the guest's
+    /// processors, such as 3,0,1; or none, for the scheduler to decide [default: chosen, see `hipri probe`].
     #[arg(long, env = "HIPRI_PIN", value_name = "CORES", value_parser = Pin::parse)]
     pub pin: Option<Pin>,
     /// How doorbells reach the device [default: auto].
@@ -95,6 +95,9 @@ pub struct SweepOptions {
 
 /// Processors that the guest kernels are built for.
 pub const CPUS: RangeInclusive<i64> = 1..=16;
+
+/// Threads that may serve the device's I/O queues.
+pub const POLLERS: RangeInclusive<i64> = 1..=64;
 
 /// fio and the block layer take more, but no table is readable with it.
 const MAX_DEPTH: i64 = 1 << 16;

@@ -2,12 +2,13 @@
 //! The options with every gap filled: the command line over the environment (both are clap's
 //! business) over `hipri.toml` over the defaults.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use emulator::cli::{Doorbells, HugePagesChoice};
 use serde::Deserialize;
 
-use super::options::{CPUS, MachineOptions, SweepOptions, parse_memory};
+use super::options::{CPUS, MachineOptions, POLLERS, SweepOptions, parse_memory};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
 use crate::machine::{Pin, Told};
@@ -101,36 +102,10 @@ impl MachineSettings {
     /// # Errors
     /// Exit 2, when the file's value is none.
     pub fn resolve(options: &MachineOptions, file: &SettingsFile) -> Result<Self, Failure> {
-        let file_memory = match &file.mem {
-            None => None,
-            Some(text) => Some(
-                parse_memory(text)
-                    .map_err(|error| Failure::usage(format!("{FILE}: mem = {text:?} {error}")))?,
-            ),
-        };
-        let file_pin = match &file.pin {
-            None => None,
-            Some(text) => Some(
-                Pin::parse(text)
-                    .map_err(|error| Failure::usage(format!("{FILE}: pin = {text:?} {error}")))?,
-            ),
-        };
-        let cpus = options.cpus.or(file.cpus);
-        if cpus.is_some_and(|cpus| !CPUS.contains(&i64::from(cpus))) {
-            return Err(Failure::usage(format!(
-                "{FILE}: cpus must be between {} and {}",
-                CPUS.start(),
-                CPUS.end()
-            )));
-        }
-        if file
-            .pollers
-            .is_some_and(|pollers| !(1..=64).contains(&pollers))
-        {
-            return Err(Failure::usage(format!(
-                "{FILE}: pollers must be between 1 and 64"
-            )));
-        }
+        let file_memory = parsed("mem", file.mem.as_deref(), parse_memory)?;
+        let file_pin = parsed("pin", file.pin.as_deref(), Pin::parse)?;
+        within("cpus", file.cpus, &CPUS)?;
+        within("pollers", file.pollers, &POLLERS)?;
         let words = if options.append.is_empty() {
             file.append.clone().unwrap_or_default()
         } else {
@@ -149,7 +124,7 @@ impl MachineSettings {
             device: text(&options.device, &file.device, "default"),
             accel: options.accel.or(file.accel).unwrap_or_default(),
             memory_mib: options.mem.or(file_memory).unwrap_or(DEFAULT_MEMORY_MIB),
-            cpus,
+            cpus: options.cpus.or(file.cpus),
             told: Told {
                 pin: options.pin.clone().or(file_pin),
                 pollers: options.pollers.or(file.pollers),
@@ -167,6 +142,34 @@ impl MachineSettings {
             dry_run: options.dry_run,
         })
     }
+}
+
+/// A value of the file whose text is parsed as the command line's is.
+fn parsed<T>(
+    key: &str,
+    text: Option<&str>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    let parse = |text: &str| {
+        parse(text).map_err(|error| Failure::usage(format!("{FILE}: {key} = {text:?} {error}")))
+    };
+    text.map(parse).transpose()
+}
+
+/// Refuses a number of the file that the command line would refuse.
+fn within<T: Copy + Into<i64>>(
+    key: &str,
+    value: Option<T>,
+    range: &RangeInclusive<i64>,
+) -> Result<(), Failure> {
+    if value.is_none_or(|value| range.contains(&value.into())) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{FILE}: {key} must be between {} and {}",
+        range.start(),
+        range.end()
+    )))
 }
 
 /// A depth sweep.

@@ -188,19 +188,23 @@ fn words(spec: &Spec<'_>, files: &Files, image: Image) -> anyhow::Result<Vec<OsS
     add("--channel", files.channel.clone().into());
     let cores = spec.placement.of_processors(spec.cpus);
     if !cores.is_empty() {
-        let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
-        add("--pin", cores.join(",").into());
+        add("--pin", list(&cores).into());
     }
     if let Some(choice) = spec.huge_pages {
         add("--huge-pages", value_name(&choice).into());
     }
     add("--pollers", spec.pollers.to_string().into());
     if !spec.placement.device.is_empty() {
-        let cores: Vec<String> = spec.placement.device.iter().map(usize::to_string).collect();
-        add("--cpu", cores.join(",").into());
+        add("--cpu", list(&spec.placement.device).into());
     }
     words.extend(device.words());
     Ok(words)
+}
+
+/// Cores as the monitor's options take them.
+fn list(cores: &[usize]) -> String {
+    let names: Vec<String> = cores.iter().map(usize::to_string).collect();
+    names.join(",")
 }
 
 /// The monitor's process.

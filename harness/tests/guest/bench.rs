@@ -48,12 +48,13 @@ pub fn assert_code(output: &Output, code: i32) {
     );
 }
 
-/// Why there is no guest to boot on a machine whose kernels are built for `arch`, if there is none.
+/// Why there is no guest to boot with these kernels for `arch`, if there is none.
 pub fn missing_guest(arch: &str, flavours: &[&str]) -> Option<String> {
-    let flavours = flavours.iter().flat_map(|flavour| ["--flavour", flavour]);
+    let words = flavours.iter().flat_map(|flavour| ["--flavour", flavour]);
+    let words: Vec<&str> = ["--arch", arch].into_iter().chain(words).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_hipri"))
-        .args(["guest", "status", "--arch", arch])
-        .args(flavours)
+        .args(["guest", "status"])
+        .args(&words)
         .current_dir(root())
         .env("HIPRI_ROOT", root())
         .output()
@@ -61,7 +62,8 @@ pub fn missing_guest(arch: &str, flavours: &[&str]) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let missing = !output.status.success() || text.contains(" missing ");
     missing.then(|| {
-        format!("the {arch} guest is not built: cargo run --release -- guest build --arch {arch}")
+        let words = words.join(" ");
+        format!("the guest is not built: cargo run --release -- guest build {words}")
     })
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::bench::{Place, assert_code, hipri, output, root};
+use crate::bench::{Place, assert_code, hipri, missing_guest, output};
 
 /// Name and test.
 pub const TESTS: &[(&str, fn())] = &[(
@@ -40,17 +40,7 @@ pub fn missing() -> Option<String> {
         Way::Native => "patched",
         Way::Interpreted => "interpreted",
     };
-    let status = Command::new(env!("CARGO_BIN_EXE_hipri"))
-        .args(["guest", "status", "--arch", "x86_64", "--flavour", flavour])
-        .current_dir(root())
-        .env("HIPRI_ROOT", root())
-        .output()
-        .expect("hipri starts");
-    let text = String::from_utf8_lossy(&status.stdout);
-    let missing = !status.status.success() || text.contains(" missing ");
-    missing.then(|| {
-        format!("its kernel is not built: hipri guest build --arch x86_64 --flavour {flavour}")
-    })
+    missing_guest("x86_64", &[flavour])
 }
 
 fn way(found: &Value) -> Way {

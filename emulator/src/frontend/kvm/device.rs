@@ -143,15 +143,6 @@ impl MsiPort for KvmFront {
     }
 }
 
-/// The messages of a further poller.
-struct LanePort(MsiRoutes);
-
-impl MsiPort for LanePort {
-    fn send(&mut self, vector: u16, message: MsiMessage) -> Delivery {
-        self.0.send(vector, message)
-    }
-}
-
 impl FrontEnd for KvmFront {
     type Error = KvmFrontError;
 
@@ -183,7 +174,7 @@ impl FrontEnd for KvmFront {
     }
 
     fn lane_port(&self) -> Option<Box<dyn MsiPort + Send>> {
-        Some(Box::new(LanePort(self.routes.clone())))
+        Some(Box::new(self.routes.clone()))
     }
 
     fn prepare_sleep(&mut self) -> Result<bool, KvmFrontError> {

@@ -6,7 +6,7 @@
 //! route is looked at when a message is sent, and the whole table is given to KVM anew when it has
 //! changed. On the way of a completion that leaves one write to an eventfd.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{
     KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
@@ -16,7 +16,7 @@ use kvm_ioctls::VmFd;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::vm::{Irqchip, VmError, host_error, kvm_error};
-use crate::pci::{Delivery, MsiMessage};
+use crate::pci::{Delivery, MsiMessage, MsiPort};
 
 /// Pins of the I/O APIC that KVM emulates. Messages come behind them.
 pub const IOAPIC_PINS: u32 = 24;
@@ -32,14 +32,10 @@ struct Routes {
     vm: Arc<VmFd>,
     /// Empty without interrupt controllers: then messages go nowhere, as on a bus where no
     /// interrupt controller listens.
-    vectors: Vec<Vector>,
-    /// Held while the table is given to KVM, so that the last one is the newest.
-    programming: Mutex<()>,
-}
-
-struct Vector {
-    event: EventFd,
-    message: Mutex<Option<MsiMessage>>,
+    events: Vec<EventFd>,
+    /// The vectors' messages as KVM has them. Held while it is given others, so that nobody signals a
+    /// vector whose message is on its way.
+    messages: Mutex<Vec<Option<MsiMessage>>>,
 }
 
 impl MsiRoutes {
@@ -48,71 +44,70 @@ impl MsiRoutes {
     /// # Errors
     /// When KVM or the host refuses.
     pub fn new(vm: Arc<VmFd>, irqchip: Irqchip, vectors: u16) -> Result<Self, VmError> {
-        let mut routes = Routes {
+        let mut events = Vec::new();
+        if irqchip != Irqchip::None {
+            for gsi in IOAPIC_PINS..IOAPIC_PINS + u32::from(vectors) {
+                let event = EventFd::new(EFD_NONBLOCK).map_err(host_error("an eventfd"))?;
+                vm.register_irqfd(&event, gsi)
+                    .map_err(kvm_error("raise interrupts by an eventfd"))?;
+                events.push(event);
+            }
+            program(&vm, &[]).map_err(kvm_error("route interrupts"))?;
+        }
+        Ok(Self(Arc::new(Routes {
             vm,
-            vectors: Vec::new(),
-            programming: Mutex::new(()),
-        };
-        if irqchip == Irqchip::None {
-            return Ok(Self(Arc::new(routes)));
-        }
-        for gsi in IOAPIC_PINS..IOAPIC_PINS + u32::from(vectors) {
-            let event = EventFd::new(EFD_NONBLOCK).map_err(host_error("an eventfd"))?;
-            routes
-                .vm
-                .register_irqfd(&event, gsi)
-                .map_err(kvm_error("raise interrupts by an eventfd"))?;
-            routes.vectors.push(Vector {
-                event,
-                message: Mutex::new(None),
-            });
-        }
-        routes.program().map_err(kvm_error("route interrupts"))?;
-        Ok(Self(Arc::new(routes)))
+            messages: Mutex::new(vec![None; events.len()]),
+            events,
+        })))
     }
+}
 
-    /// Sends a vector's message.
-    pub fn send(&self, vector: u16, message: MsiMessage) -> Delivery {
-        let Some(entry) = self.0.vectors.get(usize::from(vector)) else {
+impl MsiPort for MsiRoutes {
+    fn send(&mut self, vector: u16, message: MsiMessage) -> Delivery {
+        let Some(event) = self.0.events.get(usize::from(vector)) else {
             return Delivery::Sent;
         };
-        if entry.message().replace(message) != Some(message)
-            && let Err(error) = self.0.program()
-        {
+        if let Err(error) = self.0.route(vector, message) {
             // The guest wrote an address that no interrupt controller understands.
             log::warn!("vector {vector}: KVM does not take its message: {error}");
-            *entry.message() = None;
             return Delivery::Sent;
         }
         // Full means that KVM has not yet taken the last one, which will do.
-        let _ = entry.event.write(1);
+        let _ = event.write(1);
         Delivery::Sent
     }
 }
 
-impl Vector {
-    /// A thread that panicked while holding it left it whole: each use is one step.
-    fn message(&self) -> MutexGuard<'_, Option<MsiMessage>> {
-        self.message.lock().unwrap_or_else(PoisonError::into_inner)
+impl Routes {
+    /// Makes sure that KVM has the vector's message.
+    fn route(&self, vector: u16, message: MsiMessage) -> Result<(), kvm_ioctls::Error> {
+        // A thread that panicked while holding it left a table that is given anew when it differs.
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = usize::from(vector);
+        if messages.get(index) == Some(&Some(message)) {
+            return Ok(());
+        }
+        if let Some(entry) = messages.get_mut(index) {
+            *entry = Some(message);
+        }
+        let programmed = program(&self.vm, &messages);
+        if programmed.is_err()
+            && let Some(entry) = messages.get_mut(index)
+        {
+            *entry = None;
+        }
+        programmed
     }
 }
 
-impl Routes {
-    /// Gives KVM the whole table: it has no other way.
-    fn program(&self) -> Result<(), kvm_ioctls::Error> {
-        let _one_at_a_time = self
-            .programming
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut entries = pins();
-        for (gsi, vector) in (IOAPIC_PINS..).zip(&self.vectors) {
-            let message = *vector.message();
-            entries.extend(message.map(|message| message_route(gsi, message)));
-        }
-        let table = KvmIrqRouting::from_entries(&entries)
-            .map_err(|_| kvm_ioctls::Error::new(libc::E2BIG))?;
-        self.vm.set_gsi_routing(&table)
-    }
+/// Gives KVM the whole table: it has no other way.
+fn program(vm: &VmFd, messages: &[Option<MsiMessage>]) -> Result<(), kvm_ioctls::Error> {
+    let mut entries = pins();
+    let messages = (IOAPIC_PINS..).zip(messages);
+    entries.extend(messages.filter_map(|(gsi, message)| Some(message_route(gsi, (*message)?))));
+    let table =
+        KvmIrqRouting::from_entries(&entries).map_err(|_| kvm_ioctls::Error::new(libc::E2BIG))?;
+    vm.set_gsi_routing(&table)
 }
 
 /// The routes that KVM makes by itself for its own controllers: the table replaces them.

@@ -165,19 +165,11 @@ impl Machine {
     pub fn start(self, enforcement: Enforcement) -> Result<RunningMachine, MachineError> {
         confine_process(enforcement)?;
         let poller = self.device.poller().handle();
-        poller
-            .on_lanes(move || {
-                if let Err(error) = confine_thread(Role::Poller, enforcement) {
-                    // Not confined, it must not serve.
-                    panic!("a poller cannot be confined: {error}");
-                }
-            })
+        let confined = poller
+            .on_each_poller(move || confine_thread(Role::Poller, enforcement))
             .map_err(std::io::Error::other)
             .map_err(host_error("the pollers"))?;
-        poller
-            .with_function(move |_, _| confine_thread(Role::Poller, enforcement))
-            .map_err(std::io::Error::other)
-            .map_err(host_error("the poller"))??;
+        confined.into_iter().collect::<Result<(), _>>()?;
         let enter = move || Ok(confine_thread(Role::Vcpu, enforcement)?);
         let vcpus = Vcpus::start(
             self.fds,

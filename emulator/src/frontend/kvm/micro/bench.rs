@@ -157,26 +157,24 @@ impl Plan {
         &self,
         mut function: NvmeFunction,
     ) -> Result<(BenchRow, NvmeFunction), MicroError> {
-        let round_trip = || round_trip_nanos(self.cores).map_err(MicroError::Reference);
-        let mut before = round_trip()?;
-        let mut attempt = 1;
-        loop {
-            let (mut row, back) = self.run(function)?;
-            function = back;
-            let after = round_trip()?;
-            row.core_round_trip_ns = f64::midpoint(before, after);
-            let same = before.max(after) <= SAME * before.min(after);
-            if same || attempt == ATTEMPTS {
-                if !same {
-                    log::warn!("the distance between the cores changed during every attempt");
-                }
-                return Ok((row, function));
+        for _ in 1..ATTEMPTS {
+            let (row, same, back) = self.run(function)?;
+            if same {
+                return Ok((row, back));
             }
-            (before, attempt) = (after, attempt + 1);
+            function = back;
         }
+        let (row, same, function) = self.run(function)?;
+        if !same {
+            log::warn!("the distance between the cores changed during every attempt");
+        }
+        Ok((row, function))
     }
 
-    fn run(&self, function: NvmeFunction) -> Result<(BenchRow, NvmeFunction), MicroError> {
+    /// A row, and whether the distance between the cores was the same before and after.
+    fn run(&self, function: NvmeFunction) -> Result<(BenchRow, bool, NvmeFunction), MicroError> {
+        let round_trip = || round_trip_nanos(self.cores).map_err(MicroError::Reference);
+        let before = round_trip()?;
         let commands = match self.doorbells {
             Doorbells::Exit => self.commands / 50,
             Doorbells::Shadow | Doorbells::Mapped => self.commands,
@@ -212,6 +210,8 @@ impl Plan {
         let (Some(mut measured), Some(exits)) = (measured, exits) else {
             return Err(MicroError::Failed("the guest measured nothing".into()));
         };
+        let after = round_trip()?;
+        let same = before.max(after) <= SAME * before.min(after);
         let row = BenchRow {
             doorbells: self.doorbells,
             depth: self.depth,
@@ -219,9 +219,9 @@ impl Plan {
             iops: measured.rate(),
             lat_p50_ns: measured.latency_p50_ns,
             exits_per_io: exits.per_command(measured.commands).unwrap_or(0.0),
-            core_round_trip_ns: f64::NAN,
+            core_round_trip_ns: f64::midpoint(before, after),
         };
-        Ok((row, function))
+        Ok((row, same, function))
     }
 }
 
@@ -236,15 +236,15 @@ impl fmt::Display for BenchReport {
                 String::new()
             } else if row.block_size == 4096 {
                 format!(
-                    "{:.2} of the rate of 4 KiB copies",
+                    "    {:.2} of the rate of 4 KiB copies",
                     row.iops / self.memcpy_4k_per_s
                 )
             } else {
-                format!("{:.2} of 3.0 M/s", row.iops / 3e6)
+                format!("    {:.2} of 3.0 M/s", row.iops / 3e6)
             };
             writeln!(
                 f,
-                "{:<9}  {:>5}  {:>5}  {:>7.3} M  {:>7.0} ns = {:>5.1} round trips of {:>3.0} ns  {:>8.6}    {beside}",
+                "{:<9}  {:>5}  {:>5}  {:>7.3} M  {:>7.0} ns = {:>5.1} round trips of {:>3.0} ns  {:>8.6}{beside}",
                 row.doorbells,
                 row.depth,
                 row.block_size,
