@@ -3,6 +3,10 @@
 //!
 //! One vCPU on one core, the poller on another. Rates are of the quietest tenth of windows of 1024
 //! commands, as the yardsticks are ([`crate::reference`]); latencies are medians over all commands.
+//!
+//! The row of depth 1 reads from a medium that stays in the poller's cache: it is the device that is
+//! measured, not the host's memory. Beside it stands what the same reads take where each of them
+//! waits for that memory. All other rows read from the large medium.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,9 +28,11 @@ const FLOOR: &str = include_str!("../../../../../configs/profiles/floor.toml");
 /// How it is measured.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// Bytes of the namespace and of the area that the yardstick copies from: far more than any
-    /// cache.
+    /// Bytes of the large namespace and of the area that the yardstick copies from: far more than
+    /// any cache.
     pub area: u64,
+    /// Bytes of the small namespace: half of a usual second-level cache.
+    pub cached_area: u64,
     /// Commands of each row without traps; rows with traps have a fiftieth.
     pub commands: u64,
     /// Modes, in order.
@@ -39,6 +45,7 @@ impl Default for BenchOptions {
     fn default() -> Self {
         Self {
             area: 1 << 30,
+            cached_area: 256 << 10,
             commands: 1_000_000,
             doorbells: Doorbells::ALL.to_vec(),
             cores: None,
@@ -57,8 +64,11 @@ pub struct BenchRow {
     pub block_size: u32,
     /// Commands a second.
     pub iops: f64,
-    /// Median latency in nanoseconds.
+    /// Median latency in nanoseconds; at depth 1 out of a cached medium.
     pub lat_p50_ns: f64,
+    /// At depth 1: the same, when each read waits for the host's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uncached_lat_p50_ns: Option<f64>,
     /// Exits that the guest caused, per command.
     pub exits_per_io: f64,
     /// A cache line from one of the two cores to the other and back, in nanoseconds, measured just
@@ -85,8 +95,9 @@ pub struct BenchReport {
     pub memcpy_4k_per_s: f64,
 }
 
-/// Depth and bytes of each mode's measurements.
-const SHAPES: [(u16, u32); 3] = [(1, 512), (32, 512), (32, 4096)];
+/// Depth and bytes of each mode's measurements on the small medium, and on the large one.
+const CACHED: (u16, u32) = (1, 512);
+const UNCACHED: [(u16, u32); 3] = [CACHED, (32, 512), (32, 4096)];
 
 /// Measures. Takes some seconds.
 ///
@@ -100,31 +111,26 @@ pub fn bench_device(options: &BenchOptions) -> Result<BenchReport, MicroError> {
     let reference = Reference::measure(cores, options.area).map_err(MicroError::Reference)?;
     let mut rows = Vec::new();
     for &doorbells in &options.doorbells {
-        let setup = DeviceSetup {
+        let plan = |(depth, bytes), area| Plan {
             doorbells,
-            bytes: options.area,
-            block: BlockSize::B512,
-            queue_pairs: 2,
-            profile: Profile::parse(FLOOR, "floor").map_err(|error| {
-                MicroError::Failed(format!("the profile without delays: {error}"))
-            })?,
-            seed: 1,
-            filled: true,
+            depth,
+            bytes,
+            area,
+            commands: options.commands,
+            cores,
         };
-        let blocks = setup.blocks();
-        let mut function = setup.build()?;
-        for (depth, bytes) in SHAPES {
-            let plan = Plan {
-                doorbells,
-                depth,
-                bytes,
-                blocks,
-                commands: options.commands,
-                cores,
-            };
-            let (row, back) = plan.run_undisturbed(function)?;
-            rows.push(row);
+        let small = plan(CACHED, options.cached_area);
+        let (mut first, _) = small.run_undisturbed(small.device()?)?;
+        let mut function = plan(CACHED, options.area).device()?;
+        for shape in UNCACHED {
+            let (row, back) = plan(shape, options.area).run_undisturbed(function)?;
             function = back;
+            if shape == CACHED {
+                first.uncached_lat_p50_ns = Some(row.lat_p50_ns);
+                rows.push(first);
+            } else {
+                rows.push(row);
+            }
         }
     }
     let round_trips = rows.iter().map(|row| row.core_round_trip_ns);
@@ -140,7 +146,8 @@ struct Plan {
     doorbells: Doorbells,
     depth: u16,
     bytes: u32,
-    blocks: u64,
+    /// Bytes of the namespace.
+    area: u64,
     commands: u64,
     cores: (usize, usize),
 }
@@ -151,6 +158,23 @@ const ATTEMPTS: usize = 8;
 const SAME: f64 = 1.15;
 
 impl Plan {
+    /// A new device for this measurement.
+    fn device(&self) -> Result<NvmeFunction, MicroError> {
+        let profile = Profile::parse(FLOOR, "floor");
+        let setup = DeviceSetup {
+            doorbells: self.doorbells,
+            bytes: self.area,
+            block: BlockSize::B512,
+            queue_pairs: 2,
+            profile: profile.map_err(|error| {
+                MicroError::Failed(format!("the profile without delays: {error}"))
+            })?,
+            seed: 1,
+            filled: true,
+        };
+        Ok(setup.build()?)
+    }
+
     /// A row during which the distance between the two cores did not change; the last one that was
     /// tried when it always does.
     fn run_undisturbed(
@@ -195,7 +219,7 @@ impl Plan {
                 idle_sleep: None,
             },
             limit: Duration::from_secs(120),
-            ..MicroGuest::new(scenario, self.doorbells, 512, self.blocks)
+            ..MicroGuest::new(scenario, self.doorbells, 512, self.area / 512)
         };
         let (report, function) = guest.run(function, |_| {})?;
         if let Some(failure) = report.failure() {
@@ -218,6 +242,7 @@ impl Plan {
             block_size: self.bytes,
             iops: measured.rate(),
             lat_p50_ns: measured.latency_p50_ns,
+            uncached_lat_p50_ns: None,
             exits_per_io: exits.per_command(measured.commands).unwrap_or(0.0),
             core_round_trip_ns: f64::midpoint(before, after),
         };
@@ -232,8 +257,8 @@ impl fmt::Display for BenchReport {
             "doorbells  depth  block    IOPS       latency p50                            exits/IO    beside"
         )?;
         for row in &self.rows {
-            let beside = if row.depth == 1 {
-                String::new()
+            let beside = if let Some(uncached) = row.uncached_lat_p50_ns {
+                format!("    {uncached:.0} ns where reads wait for memory")
             } else if row.block_size == 4096 {
                 format!(
                     "    {:.2} of the rate of 4 KiB copies",
