@@ -42,7 +42,9 @@ Exit codes:
     7  the guest hangs
   124  a command ran longer than it may
   130  interrupted
-`launch -- CMD` ends with CMD's own code, at most 127.
+`suite` ends with 5, 6, 7 or 124 when every failure is of that kind, else with 1.
+`launch -- CMD` ends with CMD's own code, at most 127. `bisect-run` ends as `git bisect run` wants
+it: 0 good, 1 bad, 125 cannot be judged, 128 and more stop.
 
 An option that shows [env: HIPRI_NAME] can be given in the environment. hipri.toml in the current
 directory may set profile, device, accel, mem, cpus, pollers, pin, doorbells, huge-pages, append,
@@ -107,7 +109,8 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(reason.code())
 }
 
-fn reason_of(error: &anyhow::Error) -> ExitReason {
+/// How the process ends with this error: as the first [`Failure`] in its chain says.
+pub fn reason_of(error: &anyhow::Error) -> ExitReason {
     error
         .chain()
         .find_map(|cause| cause.downcast_ref::<Failure>())

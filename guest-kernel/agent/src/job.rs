@@ -18,7 +18,7 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 
 use crate::reporter::Reporter;
-use crate::{console, counters, files};
+use crate::{console, counters, files, kernel_log};
 
 /// What a job finds in its environment before its own additions.
 const ENVIRONMENT: [(&str, &str); 4] = [
@@ -70,6 +70,7 @@ impl<'a> Runner<'a> {
             name: job.name.clone(),
             argv: argv.clone(),
         });
+        kernel_log::mark(index, &job.name);
         // The transmission of what was said so far must not be measured with the job.
         self.reporter.drain();
         self.count(index, job, When::Before);
@@ -163,9 +164,13 @@ impl Patience {
         if Instant::now() < deadline {
             return;
         }
+        let term = signal == Signal::TERM;
+        if term {
+            // What it waits for is worth knowing, and gone once it has been killed.
+            kernel_log::show_all_tasks();
+        }
         // The group is gone when the job has just ended: `reap` sees that next.
         let _ = kill_process_group(self.pid, signal);
-        let term = signal == Signal::TERM;
         self.deadline = term.then(|| Instant::now() + GRACE);
         self.next = term.then_some(Signal::KILL);
     }

@@ -40,5 +40,11 @@ pub const MODULES_DIR: &str = "modules";
 /// Names the modules in [`MODULES_DIR`], one file a line, in the order of loading.
 pub const MODULE_LIST_FILE: &str = "load";
 
+/// What the agent writes to the kernel's log when a job begins, before the job's name: whoever reads
+/// the log knows which job it tells of.
+pub fn job_mark(job: u32) -> String {
+    format!("hipri: job {job}:")
+}
+
 /// Vendor log page with the device's counters (`emulator::observe` owns the layout).
 pub const COUNTERS_LOG_PAGE: u8 = 0xC0;

@@ -8,6 +8,7 @@ mod console;
 mod counters;
 mod files;
 mod job;
+mod kernel_log;
 mod modules;
 mod mounts;
 mod power;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
 /// Everything that process 1 does before it powers off.
 fn init() {
     let base = mounts::base();
+    kernel_log::open_for_marks();
     let cmdline = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let options = Options::parse(&cmdline);
     let reporter = match Reporter::open(options.channel.as_deref()) {

@@ -58,6 +58,7 @@ impl Context {
             device: device_path,
             seed: settings.seed,
             doorbells: settings.told.doorbells,
+            faults: None,
         };
         let machine = accel.accel.machine();
         machine.check_told(&settings.told)?;

@@ -2,15 +2,14 @@
 //! `launch`: a shell on the guest's console, or one command.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use hipri_agent::{Command, Event, Job, Record, Stream};
 
 use super::context::Context;
+use super::kernel::{self, KernelChoice};
 use super::options::MachineOptions;
 use super::settings::{MachineSettings, SettingsFile};
 use super::tell::tell;
@@ -27,7 +26,7 @@ pub struct LaunchOptions {
     /// Which kernel to boot: one of ours, or a file. uml wants a program that was built with
     /// ARCH=um, the others a vmlinux or bzImage.
     #[arg(long, env = "HIPRI_KERNEL", value_name = "vanilla|patched|PATH",
-          default_value = "patched", value_parser = parse_kernel)]
+          default_value = "patched", value_parser = kernel::parse)]
     kernel: KernelChoice,
     /// Ends the guest after this many seconds, with exit code 124.
     #[arg(long, env = "HIPRI_TIMEOUT", value_name = "SECONDS")]
@@ -35,39 +34,6 @@ pub struct LaunchOptions {
     /// A command for the guest. One word with spaces in it is a line for the guest's shell.
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
-}
-
-/// The kernel to boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum KernelChoice {
-    /// One of ours.
-    Ours(Flavour),
-    /// A file of the user's.
-    File(PathBuf),
-}
-
-fn parse_kernel(text: &str) -> Result<KernelChoice, String> {
-    // The one for tests is not offered, but it can be named.
-    let flavour = Flavour::ALL
-        .into_iter()
-        .chain([Flavour::Interpreted])
-        .find(|flavour| flavour.name() == text);
-    match flavour {
-        Some(flavour) => Ok(KernelChoice::Ours(flavour)),
-        None if text.contains('/') || Path::new(text).is_file() => {
-            Ok(KernelChoice::File(text.into()))
-        }
-        None => Err("is vanilla, patched or a file".to_owned()),
-    }
-}
-
-impl std::fmt::Display for KernelChoice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ours(flavour) => flavour.fmt(f),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
 }
 
 /// Boots a guest for a shell or a command.
@@ -79,14 +45,7 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let context = Context::new(settings)?;
     let progress = progress::for_stderr();
     context.warn(progress.as_ref());
-    let kernel = match &options.kernel {
-        KernelChoice::File(path) => {
-            context.machine_kind().check_kernel(path)?;
-            // A program is not to be looked for elsewhere.
-            KernelChoice::File(path.canonicalize().context("finding the kernel")?)
-        }
-        ours => ours.clone(),
-    };
+    let kernel = options.kernel.checked(context.machine_kind())?;
     let interactive = options.command.is_empty();
     if context.settings.dry_run {
         tell!(
@@ -175,19 +134,6 @@ fn write_all(to: &mut dyn Write, data: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parse_kernel_names_are_ours_and_paths_are_files() {
-        assert_eq!(
-            parse_kernel("vanilla"),
-            Ok(KernelChoice::Ours(Flavour::Vanilla))
-        );
-        assert_eq!(
-            parse_kernel("./vmlinux"),
-            Ok(KernelChoice::File("./vmlinux".into()))
-        );
-        assert!(parse_kernel("vanila").is_err());
-    }
 
     #[test]
     fn job_one_word_with_spaces_is_a_shell_line() {

@@ -2,8 +2,10 @@
 //! The command line.
 
 mod bench;
+mod bisect;
 mod context;
 mod guest;
+mod kernel;
 mod launch;
 mod options;
 mod probe;
@@ -53,6 +55,9 @@ enum Command {
     Launch(launch::LaunchOptions),
     /// Runs correctness checks in a guest; KTAP on stdout.
     Suite(suite::SuiteOptions),
+    /// Builds a kernel tree and judges it by suites, for `git bisect run`.
+    #[command(name = "bisect-run")]
+    BisectRun(bisect::BisectOptions),
     /// Measures the device alone.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -100,6 +105,7 @@ fn dispatch(
         Some(Command::Sweep(options)) => sweep::run(&options, verbose),
         Some(Command::Launch(options)) => launch::run(&options, verbose),
         Some(Command::Suite(options)) => suite::run(&options, verbose),
+        Some(Command::BisectRun(options)) => bisect::run(&options, verbose),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),

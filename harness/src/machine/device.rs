@@ -42,6 +42,8 @@ pub struct DeviceSpec {
     pub seed: u64,
     /// How the guest's doorbells reach it, as told.
     pub doorbells: Option<Doorbells>,
+    /// The file of the rules by which it errs, if it does.
+    pub faults: Option<PathBuf>,
 }
 
 impl DeviceSpec {
@@ -57,6 +59,9 @@ impl DeviceSpec {
         ];
         if let Some(doorbells) = self.doorbells {
             words.extend(["--doorbells".into(), value_name(&doorbells).into()]);
+        }
+        if let Some(rules) = &self.faults {
+            words.extend(["--faults".into(), rules.clone().into()]);
         }
         words
     }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a suite's file says.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::expectation::Expectation;
 use crate::exit::Failure;
 use crate::guest::Flavour;
 use crate::machine::DeviceKind;
@@ -23,11 +25,24 @@ pub struct Suite {
     #[serde(default = "default_device")]
     pub device: String,
     /// The checks, in order.
-    #[serde(rename = "check")]
+    #[serde(rename = "check", default)]
     pub checks: Vec<Check>,
+    /// Checks of other suites that this one has too, before its own.
+    #[serde(default)]
+    pub take: Vec<Take>,
 }
 
-/// One check. Checks with the same kernel and the same kernel words share a boot.
+/// Checks that another suite lends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Take {
+    /// The other suite: a name in configs/suites/.
+    pub suite: String,
+    /// Names of its checks.
+    pub checks: Vec<String>,
+}
+
+/// One check. Checks with the same kernel, words, device and faults share a boot.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Check {
@@ -38,6 +53,15 @@ pub struct Check {
     /// Words for the kernel's command line.
     #[serde(default)]
     pub kernel_args: Vec<String>,
+    /// The device, where it is not the suite's.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Whether it has a boot of its own, because of what it leaves behind. Checks with faults do.
+    #[serde(default)]
+    pub own_boot: bool,
+    /// Rules by which the device errs, as of docs/faults.md.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<toml::Table>,
     /// A shell script before the check itself; nothing is counted during it.
     #[serde(default)]
     pub setup: Option<String>,
@@ -46,6 +70,9 @@ pub struct Check {
     /// A shell script after it, whatever happened.
     #[serde(default)]
     pub teardown: Option<String>,
+    /// Words for the scripts' environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
     /// Seconds that each of the scripts may take.
     #[serde(default = "one_minute")]
     pub seconds: u64,
@@ -63,8 +90,34 @@ impl Check {
         if self.expect.counters.is_some() && !device.counts() {
             return Some(format!("needs the device's counters; {device} has none"));
         }
+        if !self.faults.is_empty() && device != DeviceKind::Hipri {
+            return Some(format!(
+                "needs a device that errs when told; {device} does not"
+            ));
+        }
         (self.hipri_device && device != DeviceKind::Hipri)
             .then(|| format!("is about hipri's device; this is {device}"))
+    }
+
+    /// The rules by which the device errs, as a file of such rules has them.
+    pub fn fault_rules(&self) -> Option<String> {
+        if self.faults.is_empty() {
+            return None;
+        }
+        let rules = self.faults.iter().cloned().map(toml::Value::Table);
+        let file = toml::Table::from_iter([("rule".to_owned(), rules.collect::<Vec<_>>().into())]);
+        Some(file.to_string())
+    }
+
+    /// What is wrong with it, as far as can be told before it is run.
+    fn mistake(&self) -> Option<String> {
+        if self.run.trim().is_empty() {
+            return Some("run is empty".to_owned());
+        }
+        if self.seconds == 0 {
+            return Some("seconds must be 1 or more".to_owned());
+        }
+        self.expect.mistake()
     }
 }
 
@@ -91,58 +144,63 @@ impl KernelChoice {
     }
 }
 
-/// What a check's script must have done.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Expectation {
-    /// Its exit code; any but 0 when `fails` is set.
-    pub exit: i32,
-    /// It must fail.
-    pub fails: bool,
-    /// Texts that must occur in its output.
-    pub output: Vec<String>,
-    /// What the device must have counted meanwhile.
-    pub counters: Option<CounterRule>,
-}
-
-/// How the job's I/Os must have been completed. Their number is what fio says in [`FIO_OUTPUT`].
-///
-/// [`FIO_OUTPUT`]: super::judge::FIO_OUTPUT
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct CounterRule {
-    /// All of them polled, and at most this many other commands by interrupt: a file system's
-    /// own. On a raw device that is 0.
-    pub polled_besides: u64,
-}
-
 impl Suite {
-    /// Reads a suite's file.
+    /// Reads a suite's file, with the checks that it takes of others in the same folder.
     ///
     /// # Errors
     /// Exit 2, with file, line and key.
     pub fn load(path: &Path) -> Result<Self, Failure> {
+        let mut suite = Self::load_own(path)?;
+        let mut taken = Vec::new();
+        for take in &suite.take {
+            let other = path.with_file_name(format!("{}.toml", take.suite));
+            let lender = Self::load_own(&other)?;
+            for name in &take.checks {
+                taken.push(lender.lend(name).ok_or_else(|| {
+                    let (path, other) = (path.display(), other.display());
+                    Failure::usage(format!("{path}: there is no check {name} in {other}"))
+                })?);
+            }
+        }
+        suite.checks.splice(0..0, taken);
+        suite.check_names(path)?;
+        Ok(suite)
+    }
+
+    fn load_own(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
         let suite: Self = parse_toml(path, &text)?;
-        let mut names: Vec<_> = suite.checks.iter().map(|check| &check.name).collect();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Failure::usage(format!(
-                "{}: two checks are called {}",
-                path.display(),
-                pair[0]
-            )));
+        for check in &suite.checks {
+            if let Some(mistake) = check.mistake() {
+                let (path, name) = (path.display(), &check.name);
+                return Err(Failure::usage(format!("{path}: check {name}: {mistake}")));
+            }
         }
         Ok(suite)
     }
 
-    /// The kernels that its checks need with this device; one may occur several times.
-    pub fn flavours(&self, device: DeviceKind) -> Vec<Flavour> {
-        let fit = |check: &&Check| check.unfit_for(device).is_none();
-        let checks = self.checks.iter().filter(fit);
-        let kernels = checks.map(|check| check.kernel.flavours());
-        kernels.flatten().copied().collect()
+    /// One of its checks, with what it has of the suite.
+    fn lend(&self, name: &str) -> Option<Check> {
+        let mut check = self.checks.iter().find(|check| check.name == name)?.clone();
+        check.device.get_or_insert_with(|| self.device.clone());
+        Some(check)
+    }
+
+    fn check_names(&self, path: &Path) -> Result<(), Failure> {
+        let path = path.display();
+        if self.checks.is_empty() {
+            return Err(Failure::usage(format!("{path}: it has no checks")));
+        }
+        let mut names: Vec<_> = self.checks.iter().map(|check| &check.name).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Failure::usage(format!(
+                "{path}: two checks are called {}",
+                pair[0]
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -162,6 +220,18 @@ fn one_minute() -> u64 {
 mod tests {
     use super::*;
     use crate::repository::{Repository, names_in};
+
+    fn load(text: &str) -> Result<Suite, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(
+            folder.path().join("other.toml"),
+            "description = \"x\"\ndevice = \"d\"\n[[check]]\nname = \"a\"\nkernel = \"both\"\nrun = \"true\"\n",
+        )
+        .unwrap();
+        Suite::load(&path)
+    }
 
     #[test]
     fn load_all_suites_of_the_project_are_valid() {
@@ -185,23 +255,54 @@ mod tests {
         };
         let counted = check("expect.counters = { polled-besides = 0 }");
         let ours = check("hipri-device = true");
-        for check in [&counted, &ours] {
+        let faulty = check("[[fault]]\nact = \"drop\"");
+        for check in [&counted, &ours, &faulty] {
             assert_eq!(check.unfit_for(DeviceKind::Hipri), None);
             let reason = check.unfit_for(DeviceKind::Qemu).unwrap();
             assert!(reason.contains("QEMU's own nvme"), "{reason}");
         }
         assert_eq!(check("").unfit_for(DeviceKind::Qemu), None);
+        assert_eq!(check("").fault_rules(), None);
+        assert_eq!(faulty.fault_rules().unwrap(), "[[rule]]\nact = \"drop\"\n");
     }
 
     #[test]
-    fn load_unknown_key_names_file_and_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mine.toml");
-        std::fs::write(&path, "description = \"x\"\nchek = []\n").unwrap();
-        let error = Suite::load(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("mine.toml") && error.contains("chek"),
-            "{error}"
-        );
+    fn load_mistake_names_file_and_what_is_wrong() {
+        let check = "description = \"x\"\n[[check]]\nname = \"a\"\nkernel = \"patched\"\n";
+        for (text, wrong) in [
+            ("description = \"x\"\nchek = []\n".to_owned(), "chek"),
+            ("description = \"x\"\n".to_owned(), "no checks"),
+            (format!("{check}run = \" \"\n"), "run is empty"),
+            (
+                format!("{check}run = \"true\"\nexpect.output = [\"\"]\n"),
+                "expect.output",
+            ),
+            (
+                format!("{check}run = \"true\"\nexpect.exits = 1\n"),
+                "exits",
+            ),
+            (
+                "description = \"x\"\n[[take]]\nsuite = \"other\"\nchecks = [\"b\"]\n".to_owned(),
+                "no check b",
+            ),
+        ] {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(
+                error.contains("mine.toml") && error.contains(wrong),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn load_taken_checks_come_first_and_keep_their_device() {
+        let suite = load(
+            "description = \"x\"\n[[take]]\nsuite = \"other\"\nchecks = [\"a\"]\n\
+             [[check]]\nname = \"b\"\nkernel = \"both\"\nrun = \"true\"\n",
+        )
+        .unwrap();
+        let names: Vec<_> = suite.checks.iter().map(|check| &check.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(suite.checks[0].device.as_deref(), Some("d"));
     }
 }

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Correctness suites: lists of checks that run in a guest, in files that a user can read, change
-//! and add to (`configs/suites/*.toml`).
+//! and add to (`configs/suites/*.toml`, docs/suites.md).
 
 mod definition;
+mod expectation;
+mod export;
+mod guest_ktap;
 mod judge;
-mod ktap;
+mod kernel_log;
+mod plan;
 mod run;
+mod verdict;
 
-pub use definition::{Check, CounterRule, Expectation, KernelChoice, Suite};
-pub use judge::{Verdict, judge};
-pub use ktap::Ktap;
-pub use run::{Environment, Result, Totals, count, run, skipped};
+pub use definition::{Check, KernelChoice, Suite, Take};
+pub use expectation::{CounterRule, Expectation};
+pub use export::{Exporter, Format};
+pub use judge::judge;
+pub use plan::{Item, KernelName, Kernels, Plan};
+pub use run::{Environment, Result, run};
+pub use verdict::{Status, Subtest, Totals, Verdict};

@@ -2,24 +2,42 @@
 //! Runs a suite: as few boots as its checks allow.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use hipri_agent::{Command, CommandList, Event, Job};
 
-use super::definition::{Check, Suite};
-use super::judge::{FIO_OUTPUT, Verdict, judge};
-use crate::guest::{FIO_ENGINE, Flavour, Guest};
-use crate::machine::{self, DeviceKind, JobRecord, RunReport, Spec};
+use super::definition::Check;
+use super::judge::{FIO_OUTPUT, judge};
+use super::kernel_log;
+use super::plan::{Item, KernelName, Plan};
+use super::verdict::{Status, Verdict};
+use crate::guest::{FIO_ENGINE, Guest};
+use crate::machine::{self, JobRecord, Outcome, RunReport, Spec};
 use crate::progress::Progress;
 
+/// How much of the kernel's log comes with a guest that did not come to its end: the stacks of all
+/// tasks fit.
+const LOG_LINES: usize = 2000;
+
 /// Where the suite runs.
-#[derive(Clone, Debug)]
 pub struct Environment<'a> {
     /// What every boot has in common; kernel, commands and log names are the suite's own.
     pub machine: Spec<'a>,
     /// Kernels and image; the kernels of checks that are skipped need not be there.
     pub guest: &'a Guest,
+    /// The user's kernel, if the run is about one.
+    pub kernel_file: Option<&'a Path>,
+    /// Finds the file of a device by its name.
+    pub device_file: &'a dyn Fn(&str) -> anyhow::Result<PathBuf>,
     /// Name of the suite, for the logs.
     pub name: &'a str,
+    /// Where logs and what else is worth keeping go.
+    pub folder: &'a Path,
+    /// How often a check that failed is run again.
+    pub retries: u32,
+    /// Behind the name of each result; empty for the first repetition.
+    pub suffix: &'a str,
 }
 
 /// How one check ended.
@@ -27,42 +45,20 @@ pub struct Environment<'a> {
 pub struct Result {
     /// Suite, check and kernel.
     pub name: String,
-    /// What was found.
+    /// What was found, by the last attempt.
     pub verdict: Verdict,
+    /// What was found by the attempts before it.
+    pub before: Vec<Verdict>,
 }
 
-/// How many checks ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Passed.
-    pub passed: usize,
-    /// Failed.
-    pub failed: usize,
-    /// Not run.
-    pub skipped: usize,
-}
-
-impl Totals {
-    /// Counts one more.
-    pub fn count(&mut self, verdict: &Verdict) {
-        if verdict.skipped.is_some() {
-            self.skipped += 1;
-        } else if verdict.passed() {
-            self.passed += 1;
-        } else {
-            self.failed += 1;
-        }
+impl Result {
+    /// Whether it passed, but not at once.
+    pub fn is_flaky(&self) -> bool {
+        self.verdict.passed() && !self.before.is_empty()
     }
 }
 
-/// A check on one kernel.
-#[derive(Clone, Copy, Debug)]
-struct Item<'a> {
-    check: &'a Check,
-    flavour: Flavour,
-}
-
-/// Which job of a boot is which script of which item.
+/// Which script of a check a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Setup,
@@ -70,49 +66,31 @@ enum Role {
     Teardown,
 }
 
-/// How many results the suite gives.
-pub fn count(suite: &Suite) -> usize {
-    items(suite).len()
-}
-
-/// The results of the checks that cannot be run with this device, of the suite called `name`.
-pub fn skipped(suite: &Suite, name: &str, device: DeviceKind) -> Vec<Result> {
-    let skip = |item: Item<'_>| {
-        let reason = item.check.unfit_for(device)?;
-        Some(Result {
-            name: name_of(name, item),
-            verdict: Verdict::skipped(reason),
-        })
-    };
-    items(suite).into_iter().filter_map(skip).collect()
-}
-
-/// Runs all checks but those that [`skipped`] gives, and hands over each result as it comes, boot
-/// by boot.
+/// Runs all checks of a plan, and hands over each result as it comes, boot by boot.
 ///
 /// # Errors
 /// When a boot could not take place: exit 2, 3 or 130. A guest that fails is a check that failed.
 pub fn run(
-    suite: &Suite,
+    plan: &Plan<'_>,
     environment: &Environment<'_>,
     progress: &dyn Progress,
     report: &mut dyn FnMut(Result) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let device = environment.machine.accel.machine().device();
-    let fit = |item: &Item<'_>| item.check.unfit_for(device).is_none();
-    let mut boots: Vec<Vec<Item<'_>>> = Vec::new();
-    for item in items(suite).into_iter().filter(fit) {
-        match boots.iter_mut().find(|boot| shares_boot(boot[0], item)) {
-            Some(boot) => boot.push(item),
-            None => boots.push(vec![item]),
-        }
-    }
-    for (number, boot) in boots.iter().enumerate() {
+    for (number, boot) in plan.boots.iter().enumerate() {
         let mut rest = boot.as_slice();
         let mut attempt = 0;
         while !rest.is_empty() {
-            let prefix = format!("{}-{}-{attempt}-", environment.name, number + 1);
-            let done = run_boot(environment, rest, &prefix, progress, report)?;
+            let prefix = format!(
+                "{}{}-{}-{attempt}-",
+                environment.name,
+                environment.suffix,
+                number + 1
+            );
+            let verdicts = run_boot(environment, rest, &prefix, progress)?;
+            let done = verdicts.len();
+            for (item, verdict) in rest.iter().zip(verdicts) {
+                report(retry(environment, *item, verdict, &prefix, progress)?)?;
+            }
             rest = &rest[done..];
             attempt += 1;
         }
@@ -120,66 +98,82 @@ pub fn run(
     Ok(())
 }
 
-fn items(suite: &Suite) -> Vec<Item<'_>> {
-    suite
-        .checks
-        .iter()
-        .flat_map(|check| {
-            let flavours = check.kernel.flavours().iter();
-            flavours.map(move |&flavour| Item { check, flavour })
-        })
-        .collect()
+/// Runs a check that failed again, in boots of its own, until it passes or has been retried enough.
+fn retry(
+    environment: &Environment<'_>,
+    item: Item<'_>,
+    first: Verdict,
+    prefix: &str,
+    progress: &dyn Progress,
+) -> anyhow::Result<Result> {
+    let mut verdict = first;
+    let mut before = Vec::new();
+    for number in 1..=environment.retries {
+        if !verdict.status.is_bad() {
+            break;
+        }
+        let prefix = format!("{prefix}{}-retry-{number}-", item.check.name);
+        let again = run_boot(environment, &[item], &prefix, progress)?;
+        let again = again.into_iter().next().context("a check was not run")?;
+        before.push(std::mem::replace(&mut verdict, again));
+    }
+    if !before.is_empty() {
+        let times = before.len() + 1;
+        verdict.notes.push(format!("attempt {times}"));
+    }
+    Ok(Result {
+        name: format!("{}{}", item.name(environment.name), environment.suffix),
+        verdict,
+        before,
+    })
 }
 
-fn name_of(suite: &str, item: Item<'_>) -> String {
-    format!("{suite}.{}.{}", item.check.name, item.flavour)
-}
-
-fn shares_boot(one: Item<'_>, other: Item<'_>) -> bool {
-    one.flavour == other.flavour && one.check.kernel_args == other.check.kernel_args
-}
-
-/// Boots once and reports the items that were reached; gives their number, at least 1.
+/// Boots once and gives the verdicts on the items that were reached, at least one.
 fn run_boot(
     environment: &Environment<'_>,
     items: &[Item<'_>],
     prefix: &str,
     progress: &dyn Progress,
-    report: &mut dyn FnMut(Result) -> anyhow::Result<()>,
-) -> anyhow::Result<usize> {
-    let flavour = items[0].flavour;
+) -> anyhow::Result<Vec<Verdict>> {
+    let first = items[0];
     let (commands, roles) = commands(environment, items);
     let mut machine = environment.machine.clone();
-    machine.kernel = &environment.guest.kernel(flavour)?.path;
+    machine.kernel = match first.kernel {
+        KernelName::Ours(flavour) => &environment.guest.kernel(flavour)?.path,
+        KernelName::File => environment.kernel_file.context("there is no kernel file")?,
+    };
     machine.log_prefix = prefix;
     machine.commands = commands;
-    machine
-        .kernel_args
-        .splice(0..0, kernel_words(items[0].check));
+    machine.kernel_args.splice(0..0, kernel_words(first.check));
+    if let Some(name) = &first.check.device {
+        machine.device.device = (environment.device_file)(name)?;
+    }
+    if let Some(rules) = first.check.fault_rules() {
+        let path = environment.folder.join(format!("{prefix}faults.toml"));
+        std::fs::write(&path, rules).with_context(|| format!("writing {}", path.display()))?;
+        machine.device.faults = Some(path);
+    }
     let mut step = progress.step(&format!(
-        "suite {} on the {flavour} kernel",
-        environment.name
+        "suite {} on the {} kernel",
+        environment.name, first.kernel
     ));
     step.total(machine.commands.jobs.len() as u64);
-    let outcome = machine::run(&machine, &mut |record| match &record.event {
+    let report = machine::run(&machine, &mut |record| match &record.event {
         Event::JobStart { name, .. } => step.detail(name),
         Event::JobEnd { job, .. } => step.position(u64::from(*job) + 1),
         _ => {}
     })?;
-    let completed = outcome.outcome.exit_reason().is_none();
-    let mut reached = 0;
-    for (index, item) in items.iter().enumerate() {
-        let Some(verdict) = verdict_of(index, *item, &roles, &outcome, completed) else {
-            break;
-        };
-        reached += 1;
-        report(Result {
-            name: name_of(environment.name, *item),
-            verdict,
-        })?;
-    }
-    step.done(&format!("{reached} checks"));
-    Ok(reached)
+    let boot = Boot {
+        roles: &roles,
+        report: &report,
+    };
+    let verdicts: Vec<_> = items
+        .iter()
+        .enumerate()
+        .map_while(|(index, item)| boot.verdict(index, item.check))
+        .collect();
+    step.done(&format!("{} checks", verdicts.len()));
+    Ok(verdicts)
 }
 
 /// `nvme` gets one polled queue unless the check says otherwise.
@@ -214,6 +208,7 @@ fn commands(
             let Some(script) = script else { continue };
             let mut job = Job::new(item.check.name.clone(), Command::Shell(script.clone()));
             job.env = BTreeMap::from([("HIPRI_ENGINE".into(), format!("external:{FIO_ENGINE}"))]);
+            job.env.extend(item.check.env.clone());
             job.timeout_ms = Some(item.check.seconds * 1000);
             job.cwd = Some("/tmp".into());
             if role == Role::Run && item.check.expect.counters.is_some() {
@@ -227,97 +222,165 @@ fn commands(
     (list, roles)
 }
 
-/// The verdict on an item, or `None` when the guest ended before it was begun. The first item
-/// always has one: a guest that does not even boot has failed it.
-fn verdict_of(
-    index: usize,
-    item: Item<'_>,
-    roles: &[(usize, Role)],
-    report: &RunReport,
-    completed: bool,
-) -> Option<Verdict> {
-    let job = |role| -> Option<&JobRecord> {
-        let at = roles.iter().position(|found| *found == (index, role))?;
-        report.transcript.jobs.get(&u32::try_from(at).ok()?)
-    };
-    let (setup, run) = (job(Role::Setup), job(Role::Run));
-    let begun = setup.or(run).is_some();
-    if !completed && (!begun && index == 0 || begun && run.is_none_or(|run| run.outcome.is_none()))
-    {
-        let failure = report.failure().map(|failure| failure.message);
-        return Some(Verdict::failed(failure.unwrap_or_default()));
+/// What one boot gave, and which of its jobs is which script of which item.
+struct Boot<'a> {
+    roles: &'a [(usize, Role)],
+    report: &'a RunReport,
+}
+
+impl Boot<'_> {
+    /// The verdict on the item `index`, or `None` when the guest ended before it was begun. The
+    /// first item always has one: a guest that does not even boot has failed it.
+    fn verdict(&self, index: usize, check: &Check) -> Option<Verdict> {
+        let (setup, run) = (self.job(index, Role::Setup), self.job(index, Role::Run));
+        let begun = setup.or(run).is_some();
+        let cut_short = begun && run.is_none_or(|run| run.outcome.is_none());
+        if let Some(failure) = self.report.failure()
+            && (!begun && index == 0 || cut_short)
+        {
+            let mut verdict = Verdict::ended(status_of(&self.report.outcome), failure.message);
+            let log = kernel_log::tail(self.kernel_said(index), LOG_LINES);
+            verdict.kernel_log = log.to_owned();
+            return Some(verdict);
+        }
+        if let Some(setup) = setup
+            && !setup.succeeded()
+        {
+            let said = String::from_utf8_lossy(&setup.stderr);
+            return Some(Verdict::failed(format!(
+                "its set-up failed: {}",
+                said.trim()
+            )));
+        }
+        match run {
+            Some(run) => {
+                let kernel_said = self.kernel_said(index);
+                let mut verdict = judge(check, run, kernel_said);
+                if verdict.status == Status::TimedOut {
+                    kernel_log::tail(kernel_said, LOG_LINES).clone_into(&mut verdict.kernel_log);
+                }
+                Some(verdict)
+            }
+            // The agent was done without it: a fault of ours, not to be passed over.
+            None if self.report.outcome == Outcome::Completed => {
+                Some(Verdict::failed("was not run"))
+            }
+            None => None,
+        }
     }
-    if let Some(setup) = setup
-        && !setup.succeeded()
-    {
-        let said = String::from_utf8_lossy(&setup.stderr);
-        return Some(Verdict::failed(format!(
-            "its set-up failed: {}",
-            said.trim()
-        )));
+
+    fn job(&self, index: usize, role: Role) -> Option<&JobRecord> {
+        let at = self
+            .roles
+            .iter()
+            .position(|found| *found == (index, role))?;
+        self.report.transcript.jobs.get(&u32::try_from(at).ok()?)
     }
-    match run {
-        Some(run) => Some(judge(item.check, run)),
-        // The agent was done without it: a fault of ours, not to be passed over.
-        None if completed => Some(Verdict::failed("was not run")),
-        None => None,
+
+    /// What the kernel said during an item's scripts.
+    fn kernel_said(&self, index: usize) -> &str {
+        let jobs = self.roles.iter().zip(0u32..);
+        let mut jobs = jobs
+            .filter(|((item, _), _)| *item == index)
+            .map(|(_, job)| job);
+        let first = jobs.next().unwrap_or(0);
+        let last = jobs.last().unwrap_or(first);
+        kernel_log::part(&self.report.console, first, last)
+    }
+}
+
+/// How a check ended in which a guest came to such an end.
+fn status_of(outcome: &Outcome) -> Status {
+    match outcome {
+        Outcome::Panic(_) | Outcome::TripleFault => Status::Panicked,
+        Outcome::Hang(_) => Status::Hung,
+        Outcome::Timeout(_) => Status::TimedOut,
+        Outcome::BootFailed(_) => Status::NotBooted,
+        _ => Status::Failed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hipri_agent::Outcome as JobOutcome;
 
-    fn suite(text: &str) -> Suite {
-        toml::from_str(text).unwrap()
-    }
-
-    const TWO: &str = r#"
-        description = "x"
-        [[check]]
-        name = "a"
-        kernel = "both"
-        run = "true"
-        [[check]]
-        name = "b"
-        kernel = "patched"
-        kernel-args = ["nvme.poll_queues=0"]
-        run = "true"
-    "#;
-
-    #[test]
-    fn count_both_kernels_count_twice() {
-        assert_eq!(count(&suite(TWO)), 3);
-    }
-
-    #[test]
-    fn skipped_on_another_device_names_each_kernel() {
-        let text = TWO.replacen("run =", "hipri-device = true\n        run =", 1);
-        let suite = suite(&text);
-        assert!(skipped(&suite, "s", DeviceKind::Hipri).is_empty());
-        let results = skipped(&suite, "s", DeviceKind::Qemu);
-        let names: Vec<&str> = results.iter().map(|result| result.name.as_str()).collect();
-        assert_eq!(names, ["s.a.vanilla", "s.a.patched"]);
-        assert!(
-            results
-                .iter()
-                .all(|result| result.verdict.skipped.is_some())
-        );
-    }
-
-    #[test]
-    fn shares_boot_needs_same_kernel_and_words() {
-        let suite = suite(TWO);
-        let items = items(&suite);
-        assert!(shares_boot(items[0], items[0]));
-        assert!(!shares_boot(items[0], items[1]));
-        assert!(!shares_boot(items[1], items[2]));
+    fn check(more: &str) -> Check {
+        toml::from_str(&format!(
+            "name = \"x\"\nkernel = \"patched\"\nrun = \"true\"\n{more}"
+        ))
+        .unwrap()
     }
 
     #[test]
     fn kernel_words_own_queues_replace_the_usual() {
-        let suite = suite(TWO);
-        assert_eq!(kernel_words(&suite.checks[0]), ["nvme.poll_queues=1"]);
-        assert_eq!(kernel_words(&suite.checks[1]), ["nvme.poll_queues=0"]);
+        assert_eq!(kernel_words(&check("")), ["nvme.poll_queues=1"]);
+        let own = check("kernel-args = [\"nvme.poll_queues=0\"]");
+        assert_eq!(kernel_words(&own), ["nvme.poll_queues=0"]);
+    }
+
+    fn report(outcome: Outcome, jobs: &[Option<JobOutcome>]) -> RunReport {
+        let mut transcript = machine::Transcript::default();
+        for (index, outcome) in (0u32..).zip(jobs) {
+            let job = JobRecord {
+                outcome: outcome.clone(),
+                ..JobRecord::default()
+            };
+            transcript.jobs.insert(index, job);
+        }
+        RunReport {
+            outcome,
+            transcript,
+            boot_wall: None,
+            console: format!(
+                "[ 0.1] boot\n[ 1.0] {} x\n[ 1.1] here\n",
+                hipri_agent::job_mark(0)
+            ),
+            device_log: String::new(),
+        }
+    }
+
+    #[test]
+    fn verdict_of_a_guest_that_ends_in_the_check_tells_how_and_has_the_log() {
+        let roles = [(0, Role::Run), (1, Role::Run)];
+        for (outcome, status) in [
+            (Outcome::Panic("x".into()), Status::Panicked),
+            (Outcome::Hang("x".into()), Status::Hung),
+        ] {
+            let report = report(outcome, &[None]);
+            let boot = Boot {
+                roles: &roles,
+                report: &report,
+            };
+            let verdict = boot.verdict(0, &check("")).unwrap();
+            assert_eq!(verdict.status, status);
+            assert!(verdict.kernel_log.contains("here"));
+            assert_eq!(
+                boot.verdict(1, &check("")),
+                None,
+                "it is run in another boot"
+            );
+        }
+    }
+
+    #[test]
+    fn verdict_of_a_guest_that_does_not_boot_is_the_first_checks() {
+        let report = report(Outcome::BootFailed("x".into()), &[]);
+        let boot = Boot {
+            roles: &[(0, Role::Run)],
+            report: &report,
+        };
+        let verdict = boot.verdict(0, &check("")).unwrap();
+        assert_eq!(verdict.status, Status::NotBooted);
+    }
+
+    #[test]
+    fn verdict_of_a_check_that_was_left_out_is_a_failure() {
+        let report = report(Outcome::Completed, &[]);
+        let boot = Boot {
+            roles: &[(0, Role::Run)],
+            report: &report,
+        };
+        assert_eq!(boot.verdict(0, &check("")).unwrap().status, Status::Failed);
     }
 }

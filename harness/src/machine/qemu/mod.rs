@@ -224,6 +224,7 @@ mod tests {
             device: "mine.toml".into(),
             seed: 1,
             doorbells: None,
+            faults: None,
         };
         Qemu.check_device(&spec, &device)
     }

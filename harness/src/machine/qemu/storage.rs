@@ -147,6 +147,7 @@ mod tests {
             device,
             seed: 1,
             doorbells: None,
+            faults: None,
         };
         let storage = Storage::make(&spec, folder.path());
         (folder, storage)
