@@ -105,6 +105,10 @@ pub trait Running: fmt::Debug {
     /// When a process cannot be asked.
     fn ended(&mut self) -> anyhow::Result<Option<End>>;
 
+    /// Lets the kernel of a guest that hangs show what each task waits for, on its console, where
+    /// that can be had.
+    fn show_tasks(&mut self) {}
+
     /// Ends what is left of it, the guest first and then, in order, its device.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod initrd;
 mod interpreted;
 mod kernel_file;
 mod kvm;
+mod mconsole;
 pub mod outcome;
 mod patience;
 mod pc;

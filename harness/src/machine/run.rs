@@ -23,6 +23,9 @@ use crate::interrupt;
 /// How often the run looks at its children.
 const TURN: Duration = Duration::from_millis(20);
 
+/// How long a kernel that hangs gets to show its tasks' stacks.
+const STACKS: Duration = Duration::from_secs(1);
+
 /// How many of the console's last lines come with a failure.
 const TAIL_LINES: usize = 20;
 
@@ -162,6 +165,10 @@ impl Watch<'_, '_> {
                 return Ok(Ending::Exited(end));
             }
             if let Some(outcome) = self.overdue() {
+                if matches!(outcome, Outcome::Hang(_)) {
+                    self.machine.show_tasks();
+                    std::thread::sleep(STACKS);
+                }
                 return Ok(Ending::Stopped(outcome));
             }
         }

@@ -23,6 +23,7 @@ use hipri_agent::cmdline::{Options, RunSource};
 use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told};
 use super::device::{Device, DeviceSpec, Terminal};
 use super::kernel_file::{self, KernelFormat};
+use super::mconsole;
 use super::process::{GuestProcess, describe};
 use super::start::{OnParentDeath, Starter};
 use super::{Console, Placement, Spec};
@@ -142,6 +143,7 @@ impl Machine for Uml {
         Ok(Box::new(Pair {
             guest: GuestProcess::start(command)?,
             device,
+            scratch: files.scratch.clone(),
         }))
     }
 }
@@ -152,6 +154,7 @@ struct Pair {
     // Dropped in this order: the guest goes before its device.
     guest: GuestProcess,
     device: Device,
+    scratch: PathBuf,
 }
 
 impl Running for Pair {
@@ -163,8 +166,14 @@ impl Running for Pair {
         Ok(device.map(|status| End::Device(describe(status))))
     }
 
+    fn show_tasks(&mut self) {
+        if let Err(error) = mconsole::ask(&self.scratch, "sysrq t") {
+            log::warn!("the guest's management console: {error}");
+        }
+    }
+
     fn stop(self: Box<Self>) -> anyhow::Result<()> {
-        let Self { guest, device } = *self;
+        let Self { guest, device, .. } = *self;
         drop(guest);
         device.stop()
     }

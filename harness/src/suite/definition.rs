@@ -24,6 +24,9 @@ pub struct Suite {
     /// Device of all its checks: a name or a path.
     #[serde(default = "default_device")]
     pub device: String,
+    /// Shell functions and settings that all its scripts begin with.
+    #[serde(default)]
+    pub prelude: String,
     /// The checks, in order.
     #[serde(rename = "check", default)]
     pub checks: Vec<Check>,
@@ -109,6 +112,14 @@ impl Check {
         Some(file.to_string())
     }
 
+    fn begin_with(&mut self, prelude: &str) {
+        let scripts = [&mut self.setup, &mut self.teardown];
+        let optional = scripts.into_iter().flatten();
+        for script in optional.chain([&mut self.run]) {
+            script.insert_str(0, prelude);
+        }
+    }
+
     /// What is wrong with it, as far as can be told before it is run.
     fn mistake(&self) -> Option<String> {
         if self.run.trim().is_empty() {
@@ -170,12 +181,13 @@ impl Suite {
     fn load_own(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        let suite: Self = parse_toml(path, &text)?;
-        for check in &suite.checks {
+        let mut suite: Self = parse_toml(path, &text)?;
+        for check in &mut suite.checks {
             if let Some(mistake) = check.mistake() {
                 let (path, name) = (path.display(), &check.name);
                 return Err(Failure::usage(format!("{path}: check {name}: {mistake}")));
             }
+            check.begin_with(&suite.prelude);
         }
         Ok(suite)
     }
