@@ -20,6 +20,7 @@ use crate::control::{self, ControlServer, Report};
 use crate::controller::DoorbellMode;
 use crate::drive::{Clock, FrontEnd, Poller, PollerHandle, PollerOptions};
 use crate::engine::Engine;
+use crate::fault::Rules;
 use crate::frontend::vhost_user::Server;
 use crate::media::Backing;
 use crate::pci::{Identity, NvmeFunction};
@@ -76,6 +77,15 @@ enum ControlRequest {
         /// Name in configs/profiles/, or a path
         profile: String,
     },
+    /// What its fault rules have done, as JSON; with FILE or --clear, other rules from now on
+    Faults {
+        /// Rules that take the place of those before
+        #[arg(value_name = "FILE", conflicts_with = "clear")]
+        file: Option<PathBuf>,
+        /// No rules any more
+        #[arg(long)]
+        clear: bool,
+    },
 }
 
 #[derive(Args)]
@@ -112,6 +122,9 @@ struct DeviceArgs {
     /// Seed of the service times: the same seed gives the same times
     #[arg(long, value_name = "N", env = "HIPRI_SEED", default_value_t = 1)]
     seed: u64,
+    /// Fault rules: a file (docs/faults.md)
+    #[arg(long, value_name = "FILE", env = "HIPRI_FAULTS")]
+    faults: Option<PathBuf>,
     /// Threads that serve the I/O queues, each its share of them (more than 1 with vmm only)
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -270,17 +283,24 @@ impl DeviceArgs {
         stop_on_signals().map_err(infrastructure)
     }
 
-    /// Builds the device: configuration, media, timing. `best` is what `--doorbells auto` means.
+    /// Builds the device: configuration, media, timing, faults. `best` is what `--doorbells auto` means.
     fn build(&self, best: DoorbellMode) -> Result<NvmeFunction, Failure> {
         let device = DeviceConfig::load(&self.device).map_err(usage)?;
         self.check_pollers(&device)?;
         let profile = config::load_profile(&self.profile).map_err(usage)?;
+        let rules = self.faults.as_deref().map(Rules::read);
+        let rules = rules.transpose().map_err(usage)?;
         let (mut controller, namespaces) = device.open().map_err(usage)?;
         controller.doorbells = self.doorbells.mode(best);
         let vectors = controller.vectors;
         let engine =
             Engine::new(controller, namespaces, Model::new(profile, self.seed)).map_err(usage)?;
-        Ok(NvmeFunction::new(engine, &Identity::default(), vectors))
+        let mut function = NvmeFunction::new(engine, &Identity::default(), vectors);
+        if let Some(rules) = rules {
+            log::info!("{} fault rules are in force", rules.len());
+            function.set_faults(rules);
+        }
+        Ok(function)
     }
 
     /// Several pollers want media that several threads can use, and no more cores than they are.
@@ -349,6 +369,10 @@ fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure>
         ControlRequest::Ping => control::Request::Ping {},
         ControlRequest::Counters => control::Request::Counters {},
         ControlRequest::Profile { profile } => control::Request::Profile { profile },
+        ControlRequest::Faults { file, clear } => control::Request::Faults {
+            rules: file.as_deref().map(rules_text).transpose()?,
+            clear,
+        },
     };
     let answer = control::ask(socket, &request)
         .with_context(|| format!("{}: no device answers there", socket.display()))
@@ -362,6 +386,16 @@ fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure>
     } else {
         Err(usage(anyhow::anyhow!("the device has refused that")))
     }
+}
+
+/// The text of a file of fault rules, which was found to be right: the device would not know the
+/// file's name.
+fn rules_text(file: &std::path::Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: cannot be read", file.display()))
+        .map_err(usage)?;
+    Rules::parse(&text, &file.display().to_string()).map_err(usage)?;
+    Ok(text)
 }
 
 /// A stream that becomes readable when somebody wants the program to end.

@@ -16,6 +16,7 @@ fn emulator() -> Command {
         "HIPRI_PROFILE",
         "HIPRI_DEVICE",
         "HIPRI_SEED",
+        "HIPRI_FAULTS",
     ] {
         command.env_remove(name);
     }
@@ -159,6 +160,25 @@ fn mapped_doorbells_are_refused() {
 }
 
 #[test]
+fn fault_rules_that_are_wrong_are_refused_with_file_key_and_value() {
+    let (folder, socket) = folder();
+    let rules = folder.path().join("rules.toml");
+    std::fs::write(&rules, "[[rule]]\nact = \"delay\"\nnanoseconds = 0\n").expect("a file");
+    let words = ["rules.toml", "rule 1", "nanoseconds", "0 is not between 1"];
+    let output = serve(&socket).arg("--faults").arg(&rules).output();
+    let output = output.expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_refused((output.status.code(), text), 2, &words);
+    let rules = rules.to_str().expect("text");
+    let vmm = ["vmm", "--kernel", "/dev/null", "--faults", rules];
+    assert_refused(run(&vmm), 2, &words);
+    // The file is judged before the device is asked.
+    assert_refused(run(&["control", "/no/socket", "faults", rules]), 2, &words);
+    let missing = ["vmm", "--kernel", "/dev/null", "--faults", "/no/rules.toml"];
+    assert_refused(run(&missing), 2, &["/no/rules.toml", "cannot be read"]);
+}
+
+#[test]
 fn pollers_that_cannot_share_are_refused() {
     let (folder, socket) = folder();
     let disk = folder.path().join("disk");
@@ -292,6 +312,13 @@ fn control_asks_a_running_device() {
     assert!(ask(&["counters"]).1.contains("polled_commands"));
     assert_eq!(ask(&["profile", "low-latency"]).0, Some(0));
     assert_eq!(ask(&["profile", "no-such"]).0, Some(2));
+    let rules = folder.path().join("rules.toml");
+    std::fs::write(&rules, "[[rule]]\nact = \"drop\"\n").expect("a file");
+    let loaded = ask(&["faults", rules.to_str().expect("text")]);
+    assert_eq!(loaded.0, Some(0));
+    assert!(loaded.1.contains("\"loaded\":1"), "{}", loaded.1);
+    assert!(ask(&["faults"]).1.contains("\"hits\":0"));
+    assert!(ask(&["faults", "--clear"]).1.contains("\"loaded\":0"));
 
     signal(&child, rustix::process::Signal::TERM);
     assert_eq!(wait(&mut child), Some(0));

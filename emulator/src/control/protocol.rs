@@ -6,7 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::drive::PollerCounters;
-use crate::observe::{Counters, ExitCounts, Summary};
+use crate::fault::RuleReport;
+use crate::observe::{Counters, ExitCounts, FaultCounters, Summary};
 use crate::pci::NvmeFunction;
 use crate::timing::Nanos;
 
@@ -22,6 +23,15 @@ pub enum Request {
     Profile {
         /// Name or path.
         profile: String,
+    },
+    /// What fault rules have done; with `rules` or `clear`, other rules from now on.
+    Faults {
+        /// The text of a file of rules, which take the place of those before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rules: Option<String>,
+        /// No rules any more.
+        #[serde(default)]
+        clear: bool,
     },
 }
 
@@ -39,6 +49,9 @@ pub struct Answer {
     /// The counters, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
+    /// The fault rules in force, when they were asked for or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultReport>,
 }
 
 impl Answer {
@@ -49,6 +62,7 @@ impl Answer {
             error: None,
             profile: None,
             report: None,
+            faults: None,
         }
     }
 
@@ -82,6 +96,36 @@ pub struct QueueReport {
     pub errors: u64,
 }
 
+/// Fault rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FaultReport {
+    /// How many rules are in force.
+    pub loaded: usize,
+    /// What rules have done since the device began, those before these included.
+    #[serde(flatten)]
+    pub total: FaultCounters,
+    /// What each rule in force has done.
+    pub rules: Vec<RuleReport>,
+}
+
+impl FaultReport {
+    /// The state at this moment.
+    pub fn of(function: &NvmeFunction) -> Self {
+        let engine = function.engine();
+        let rules = engine.fault_rules();
+        Self {
+            loaded: rules.len(),
+            total: engine.counters().faults,
+            rules,
+        }
+    }
+
+    /// Whether there is nothing to tell.
+    fn is_empty(&self) -> bool {
+        self.loaded == 0 && self.total == FaultCounters::default()
+    }
+}
+
 /// What the device and its poller have counted.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -99,6 +143,9 @@ pub struct Report {
     /// Guest exits and ioeventfd signals for each I/O command, once there are both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exits_per_io: Option<f64>,
+    /// Fault rules, if there are any or have been any that acted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultReport>,
 }
 
 impl Report {
@@ -114,6 +161,7 @@ impl Report {
             poller: *poller,
             exits: counters.exit_counts(),
             exits_per_io: total.exits_per_io(),
+            faults: Some(FaultReport::of(function)).filter(|faults| !faults.is_empty()),
         }
     }
 }
@@ -167,9 +215,31 @@ impl fmt::Display for Report {
             "poller: {} turns, {} sleeps, {} clock gaps (longest {longest} ns)",
             self.poller.turns, self.poller.sleeps, self.poller.clock_gaps
         )?;
+        if let Some(faults) = &self.faults {
+            write!(f, "\n{faults}")?;
+        }
         match &self.exits {
             Some(exits) => write!(f, "\n{exits}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for FaultReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FaultCounters { acted, power_cuts } = self.total;
+        write!(
+            f,
+            "faults: {} rules, {acted} commands acted on, {power_cuts} power cuts",
+            self.loaded
+        )?;
+        for rule in &self.rules {
+            write!(
+                f,
+                "\nrule {} ({}): {} hits of {} matching commands",
+                rule.rule, rule.act, rule.hits, rule.matched
+            )?;
+        }
+        Ok(())
     }
 }

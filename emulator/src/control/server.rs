@@ -9,12 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::protocol::{Answer, Report, Request};
+use super::protocol::{Answer, FaultReport, Report, Request};
 use crate::config;
 use crate::drive::{FrontEnd, PollerHandle};
+use crate::fault::Rules;
 
-/// The longest line that anybody has reason to send.
-const MAX_LINE: u64 = 8192;
+/// The longest line that anybody has reason to send: a file of fault rules.
+const MAX_LINE: u64 = 256 << 10;
+/// What rules that came through the socket are called in messages.
+const RULES: &str = "rules";
 /// How many may be connected at a time.
 const MAX_CLIENTS: usize = 16;
 /// How long a client may take to accept an answer.
@@ -187,5 +190,33 @@ fn answer<F: FrontEnd>(request: Request, poller: &PollerHandle<F>) -> Answer {
                 }
             }
         },
+        Request::Faults { rules, clear } => faults(rules, clear, poller),
+    }
+}
+
+fn faults<F: FrontEnd>(rules: Option<String>, clear: bool, poller: &PollerHandle<F>) -> Answer {
+    let rules = match (rules, clear) {
+        (Some(_), true) => {
+            return Answer::refused("rules and clear: ask for one of the two");
+        }
+        (Some(text), false) => match Rules::parse(&text, RULES) {
+            Ok(rules) => Some(rules),
+            Err(error) => return Answer::refused(error),
+        },
+        (None, true) => Some(Rules::default()),
+        (None, false) => None,
+    };
+    let report = poller.with_function(move |function, _| {
+        if let Some(rules) = rules {
+            function.set_faults(rules);
+        }
+        FaultReport::of(function)
+    });
+    match report {
+        Ok(report) => Answer {
+            faults: Some(report),
+            ..Answer::done()
+        },
+        Err(gone) => Answer::refused(gone),
     }
 }

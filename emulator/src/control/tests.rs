@@ -101,6 +101,66 @@ fn unknown_profile_is_refused_and_the_old_one_stays() {
     assert_eq!(report["profile"], "floor");
 }
 
+fn faults(rules: Option<&str>, clear: bool) -> Request {
+    Request::Faults {
+        rules: rules.map(Into::into),
+        clear,
+    }
+}
+
+const DROP_TWICE: &str = "[[rule]]\nact = \"drop\"\ncount = 2\n[[rule]]\nact = \"fatal\"";
+
+#[test]
+fn fault_rules_are_loaded_reported_and_cleared() {
+    let bench = Bench::new();
+    assert_eq!(bench.ask(&faults(None, false))["faults"]["loaded"], 0);
+
+    let loaded = &bench.ask(&faults(Some(DROP_TWICE), false))["faults"];
+    assert_eq!(loaded["loaded"], 2);
+
+    let asked = &bench.ask(&faults(None, false))["faults"];
+    assert_eq!(asked, loaded);
+    assert_eq!(asked["rules"][0]["act"], "drop");
+    assert_eq!(asked["rules"][0]["hits"], 0);
+    assert_eq!(asked["rules"][0]["left"], 2);
+    let report = &bench.ask(&Request::Counters {})["report"];
+    assert_eq!(&report["faults"], asked);
+
+    assert_eq!(bench.ask(&faults(None, true))["faults"]["loaded"], 0);
+    let report = &bench.ask(&Request::Counters {})["report"];
+    assert!(report.get("faults").is_none());
+}
+
+#[test]
+fn fault_rules_that_are_wrong_are_refused_and_the_old_ones_stay() {
+    let bench = Bench::new();
+    bench.ask(&faults(Some(DROP_TWICE), false));
+
+    let answer = bench.ask(&faults(Some("[[rule]]\nact = \"explode\""), false));
+
+    assert_eq!(answer["ok"], false);
+    let error = answer["error"].as_str().unwrap_or_default();
+    assert!(
+        error.starts_with("rules: rule 1: act: \"explode\""),
+        "{error}"
+    );
+    assert_eq!(bench.ask(&faults(None, false))["faults"]["loaded"], 2);
+    assert_eq!(bench.ask(&faults(Some(""), true))["ok"], false);
+}
+
+#[test]
+fn fault_rules_as_many_as_there_may_be_fit_into_a_request() {
+    let rules = "[[rule]]\nopcode = \"read\"\nlba = [0, 1_000_000]\nskip = 1000\nact = \"drop\"\n";
+    let answer = Bench::new().ask(&faults(Some(&rules.repeat(256)), false));
+    assert_eq!(answer["faults"]["loaded"], 256);
+}
+
+#[test]
+fn fault_request_in_its_shortest_form_is_understood() {
+    let answers = Bench::new().say(b"{\"command\":\"faults\"}\n");
+    assert!(answers[0].contains("\"loaded\":0"), "{answers:?}");
+}
+
 #[test]
 fn several_requests_on_one_connection_are_answered_in_order() {
     let answers =

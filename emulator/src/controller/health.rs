@@ -151,7 +151,8 @@ impl Health {
         }));
         log.host_write_commands = wide(sum(|queue| queue.opcodes[usize::from(NvmOpcode::WRITE.0)]));
         log.controller_busy_time = wide(self.busy / NANOS_PER_MINUTE);
-        log.power_cycles = wide(1);
+        log.power_cycles = wide(1 + counters.faults.power_cuts);
+        log.unsafe_shutdowns = wide(counters.faults.power_cuts);
         let on = now.saturating_sub(self.powered_on_at.unwrap_or(now));
         log.power_on_hours = wide(on / NANOS_PER_MINUTE / 60);
         log.media_errors = wide(self.media_errors);

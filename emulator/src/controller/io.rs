@@ -2,6 +2,8 @@
 //! I/O commands of the NVM command set (NVM Command Set 1.0c, 3.2). Data moves when a command is
 //! executed; when its completion is posted is the engine's business.
 
+mod damage;
+
 use vm_memory::{Bytes, VolatileSlice};
 
 use super::namespace::{Namespace, media_status};

@@ -28,9 +28,11 @@ pub use registers::RegisterEffect;
 use std::sync::Arc;
 
 use crate::dma::{DoorbellPage, GuestRam, SegmentList};
+use crate::fault::Damage;
 use crate::observe::Counters;
 use crate::spec::log::AsyncEvent;
 use crate::spec::{AdminOpcode, Status, SubmissionQueueEntry};
+use crate::timing::mix;
 use events::Events;
 use features::{EVENT_NAMESPACE, EVENT_TEMPERATURE};
 use health::Health;
@@ -225,6 +227,19 @@ impl Controller {
 
     /// Executes an I/O command.
     pub fn execute_io(&mut self, sqe: &SubmissionQueueEntry) -> IoOutcome {
+        self.with_io(|io, cx| io.execute(cx, sqe))
+    }
+
+    /// Executes an I/O command whose data a fault rule damages.
+    pub fn execute_damaged(&mut self, sqe: &SubmissionQueueEntry, damage: Damage) -> IoOutcome {
+        self.with_io(|io, cx| io.execute_damaged(cx, sqe, damage))
+    }
+
+    #[inline]
+    fn with_io(
+        &mut self,
+        execute: impl FnOnce(&mut IoUnit, &IoContext<'_>) -> IoOutcome,
+    ) -> IoOutcome {
         let Some(ram) = &self.ram else {
             return IoOutcome::failed(Status::INTERNAL_ERROR);
         };
@@ -234,7 +249,18 @@ impl Controller {
             max_transfer: self.config.max_transfer,
             write_through: !self.features.volatile_cache(),
         };
-        self.io.execute(&cx, sqe)
+        execute(&mut self.io, &cx)
+    }
+
+    /// Cuts the power of the media, which lose what was not stable; a controller that runs stops with
+    /// CSTS.CFS.
+    pub fn cut_power(&mut self, seed: u64) {
+        for (nsid, namespace) in (1..).zip(self.io.namespaces_mut()) {
+            let lost = namespace.media_mut().power_cut(mix(seed, nsid));
+            log::warn!("power cut: namespace {nsid}: {lost:?}");
+        }
+        self.counters.faults.power_cuts += 1;
+        self.registers.set_failed();
     }
 
     /// Sets the composite temperature in kelvins: a warning and its event follow when it crosses a

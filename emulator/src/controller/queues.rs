@@ -152,9 +152,20 @@ impl CompletionQueue {
     }
 
     /// Fills a promised slot.
-    pub fn post(&mut self, mut entry: CompletionQueueEntry, status: Status) {
+    #[inline]
+    pub fn post(&mut self, entry: CompletionQueueEntry, status: Status) {
+        self.post_with_phase(entry, status, self.phase);
+    }
+
+    /// Fills a promised slot with an entry that looks like an old one.
+    pub fn post_stale(&mut self, entry: CompletionQueueEntry, status: Status) {
+        self.post_with_phase(entry, status, !self.phase);
+    }
+
+    #[inline]
+    fn post_with_phase(&mut self, mut entry: CompletionQueueEntry, status: Status, phase: bool) {
         self.release();
-        let phase = u16::from(self.phase);
+        let phase = u16::from(phase);
         entry.status_and_phase.set(status.0 << 1 | phase);
         self.ring.post(self.tail, entry);
         self.tail = next(self.tail, self.size);

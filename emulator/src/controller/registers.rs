@@ -200,6 +200,16 @@ impl RegisterFile {
         self.csts.set_cfs(true);
     }
 
+    /// A fatal error of a controller that runs: it stays ready, but goes on with nothing.
+    pub fn set_failed(&mut self) {
+        self.csts.set_cfs(true);
+    }
+
+    /// CSTS.RDY.
+    pub fn is_ready(&self) -> bool {
+        self.csts.rdy()
+    }
+
     /// Shutdown processing began.
     pub fn shutdown_begins(&mut self) {
         self.csts.set_shst(SHST_OCCURRING);
@@ -215,9 +225,9 @@ impl RegisterFile {
         self.csts.shst() == SHST_OCCURRING
     }
 
-    /// CSTS.RDY, and no shutdown was asked for: commands are processed.
+    /// CSTS.RDY without CSTS.CFS, and no shutdown was asked for: commands are processed.
     pub fn is_running(&self) -> bool {
-        self.csts.rdy() && self.csts.shst() == SHST_NORMAL
+        self.csts.rdy() && !self.csts.cfs() && self.csts.shst() == SHST_NORMAL
     }
 
     /// Memory page size in bytes (CC.MPS).

@@ -5,6 +5,7 @@
 use super::Engine;
 use super::due::Completed;
 use crate::controller::ABORT_LIMIT;
+use crate::fault::Ending;
 use crate::spec::Status;
 use crate::timing::Nanos;
 
@@ -45,6 +46,7 @@ impl Engine {
         let named = |command: &Completed| command.sqid == sqid && command.cid == cid;
         let mut commands = self.due.extract(named);
         commands.extend(self.flushes.extract(named));
+        commands.extend(self.extract_from_faults(named));
         if !commands.is_empty() {
             self.complete_early(commands, Status::ABORT_REQUESTED, now);
             return Ok(Some(ABORTED));
@@ -77,6 +79,7 @@ impl Engine {
             status: Status::ABORT_REQUESTED,
             dword0: 0,
             due: None,
+            ending: Ending::Normal,
         };
         self.post(request, now);
         ABORTED
@@ -89,6 +92,7 @@ impl Engine {
                 status,
                 dword0: 0,
                 due: None,
+                ending: Ending::Normal,
                 ..command
             };
             self.post(early, now);
@@ -111,6 +115,7 @@ impl Engine {
                     status: Status::ABORT_REQUESTED,
                     dword0: 0,
                     due: None,
+                    ending: Ending::Normal,
                 };
                 self.post(command, now);
             }
@@ -134,6 +139,7 @@ impl Engine {
             status: Status::SUCCESS,
             dword0,
             due: None,
+            ending: Ending::Normal,
         };
         self.post(abort, now);
     }

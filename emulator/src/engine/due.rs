@@ -4,6 +4,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use crate::fault::Ending;
 use crate::spec::Status;
 use crate::timing::Nanos;
 
@@ -20,6 +21,8 @@ pub struct Completed {
     pub dword0: u32,
     /// When it is due; `None` for what the timing model does not time (admin commands, refusals).
     pub due: Option<Nanos>,
+    /// How its completion goes: as it should, unless a fault rule has acted.
+    pub ending: Ending,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +132,7 @@ mod tests {
             status: Status::SUCCESS,
             dword0: 0,
             due: None,
+            ending: Ending::Normal,
         }
     }
 

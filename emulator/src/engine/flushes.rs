@@ -170,6 +170,15 @@ impl Flushes {
         taken
     }
 
+    /// Forgets every flush, as the media do when their power is cut.
+    pub fn forget(&mut self) {
+        self.operations.clear();
+        self.free.clear();
+        self.tickets.iter_mut().for_each(VecDeque::clear);
+        self.pending = 0;
+        self.abandoned = 0;
+    }
+
     /// Forgets every waiter: a reset.
     pub fn abandon(&mut self) {
         self.abandoned = 0;

@@ -39,12 +39,14 @@ impl Engine {
     }
 
     /// Whether queues may be lent now, and there are any for this lane: the controller runs, and
-    /// nothing is under way that needs more than a lane has.
+    /// nothing is under way that needs more than a lane has. Fault rules do: what they count and
+    /// hold back is in one place.
     pub fn can_lend(&self, share: LaneShare) -> bool {
         self.controller.registers.is_running()
             && self.controller.ram.is_some()
             && self.held_aborts.is_empty()
             && self.flushes.is_empty()
+            && self.faults.is_none()
             && !self.admin_waits()
             && self.controller.queues.has_cq(|cqid| share.has(cqid))
     }

@@ -12,6 +12,7 @@ mod admission;
 mod doorbell_scan;
 mod doorbells;
 mod due;
+mod faults;
 mod flushes;
 mod interrupts;
 mod lane;
@@ -31,6 +32,7 @@ use aborts::HeldAbort;
 use admission::Admission;
 use doorbell_scan::DoorbellScan;
 use due::{Completed, DueList};
+use faults::FaultState;
 use flushes::{Flushes, Started, Waiter};
 use interrupts::Vectors;
 
@@ -57,6 +59,8 @@ pub struct Engine {
     quiet: bool,
     /// Lanes that have some of the queues.
     lent: u16,
+    /// Fault rules and what they hold back; `None`, and nothing is asked, without rules.
+    faults: Option<Box<FaultState>>,
 }
 
 impl Engine {
@@ -88,6 +92,7 @@ impl Engine {
             polling: true,
             quiet: true,
             lent: 0,
+            faults: None,
             controller,
         }
     }
@@ -159,7 +164,11 @@ impl Engine {
     /// Reads `size` (1, 2, 4 or 8) bytes of BAR0 at `offset`, registers and doorbells. Never fails:
     /// what is not there reads as 0.
     pub fn read_register(&mut self, offset: u64, size: usize) -> u64 {
-        self.controller.registers.read(offset, size)
+        let value = self.controller.registers.read(offset, size);
+        match &self.faults {
+            Some(faults) => faults.register(offset, size, value),
+            None => value,
+        }
     }
 
     /// Writes `size` (1, 2, 4 or 8) bytes of BAR0 at `offset` at time `now`. A doorbell write is
@@ -167,7 +176,7 @@ impl Engine {
     /// accesses that the specification leaves undefined: registers narrower than 32 bits or not
     /// aligned, doorbells of any size but 32 bits or before CSTS.RDY.
     pub fn write_register(&mut self, now: Nanos, offset: u64, size: usize, value: u64) {
-        if self.controller.ram.is_none() {
+        if self.controller.ram.is_none() || self.is_removed() {
             return;
         }
         let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
@@ -208,6 +217,9 @@ impl Engine {
             RegisterEffect::SubsystemReset => {
                 self.drop_commands();
                 self.controller.reset(true);
+                if let Some(faults) = &mut self.faults {
+                    faults.heal();
+                }
             }
         }
     }
@@ -263,7 +275,7 @@ impl Engine {
     /// way (then [`Engine::is_idle`] is false), can cause work. `now` never goes backwards.
     pub fn step(&mut self, now: Nanos, interrupts: &mut dyn InterruptSink) -> Option<Nanos> {
         self.controller.ram.as_ref()?;
-        let mut worked = false;
+        let mut worked = self.faults.is_some() && self.act_on_time(now);
         while let Some(completed) = self.due.pop(now) {
             self.post(completed, now);
             worked = true;
@@ -279,23 +291,23 @@ impl Engine {
             more = swept.more;
             worked |= self.deliver_events(now);
         }
-        let deadline = self.raise_interrupts(now, interrupts);
+        let mut deadline = self.raise_interrupts(now, interrupts);
+        if self.faults.is_some() {
+            deadline = earlier(deadline, self.finish_step_with_faults(now, interrupts));
+        }
         let outstanding = self.due.len() > 0 || !self.flushes.is_empty();
         self.controller.health.tick(now, outstanding);
         self.quiet = !worked && !more && self.flushes.is_empty() && deadline.is_none();
         if more {
             return Some(now);
         }
-        match (self.due.next(), deadline) {
-            (Some(due), Some(deadline)) => Some(due.min(deadline)),
-            (due, deadline) => due.or(deadline),
-        }
+        earlier(self.due.next(), deadline)
     }
 
     /// Whether the last step found nothing to do and nothing is under way, so that only the guest
     /// can cause work.
     pub fn is_idle(&self) -> bool {
-        self.quiet && self.due.len() == 0
+        self.quiet && self.due.len() == 0 && !self.faults_wait()
     }
 
     /// Publishes the real event indices so that the guest's next doorbell traps, and looks once
@@ -328,6 +340,9 @@ impl Engine {
         self.drop_commands();
         self.controller.reset(false);
         self.polling = true;
+        if let Some(faults) = &mut self.faults {
+            faults.heal();
+        }
     }
 
     /// Everything under way is forgotten: its queues are about to go.
@@ -338,11 +353,21 @@ impl Engine {
         self.held_aborts.clear();
         self.shutdown_waits = false;
         self.ready.clear();
+        if let Some(faults) = &mut self.faults {
+            faults.drop_commands();
+        }
     }
 
     /// As many completions may wait as there are completion queue slots.
     fn reserve_due(&mut self) {
         self.due.reserve(self.controller.queues.completion_slots());
+    }
+}
+
+fn earlier(one: Option<Nanos>, other: Option<Nanos>) -> Option<Nanos> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

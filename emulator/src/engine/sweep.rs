@@ -5,6 +5,7 @@ use super::Engine;
 use super::due::Completed;
 use super::flushes::{Started, Waiter};
 use crate::controller::{AdminOutcome, FlushScope, IoClass, IoOutcome};
+use crate::fault::{Ending, Execution};
 use crate::spec::{AdminOpcode, CompletionQueueEntry, NvmOpcode, Status, SubmissionQueueEntry};
 use crate::timing::{Nanos, Request, Work};
 
@@ -26,12 +27,24 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// How a completion is put into its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filling {
+    /// As it should be.
+    Normal,
+    /// As if the slot had not been filled.
+    WrongPhase,
+    /// No interrupt follows.
+    Unannounced,
+}
+
 /// A fetched command and what its draw of the service time depends on.
-struct Fetched {
-    sqe: SubmissionQueueEntry,
-    index: u32,
-    creation: u32,
-    sequence: u64,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetched {
+    pub sqe: SubmissionQueueEntry,
+    pub index: u32,
+    pub creation: u32,
+    pub sequence: u64,
 }
 
 impl Engine {
@@ -81,16 +94,25 @@ impl Engine {
         if cq.free() < wanted || cq.used() > cq.size() / 2 {
             self.poll_head(cqid);
         }
+        if self.faults.is_some() {
+            let served = self.serve_with_faults(qid, burst, now);
+            swept.executed |= served.executed;
+            swept.more |= served.more;
+            return;
+        }
         if qid == 0 {
             swept.executed |= self.serve_admin(burst, now);
         } else {
             swept.executed |= self.serve_io(qid, burst, now);
         }
         self.post_ready(now);
-        let queues = &mut self.controller.queues;
-        swept.more |= queues
-            .pair_mut(qid)
-            .is_some_and(|(sq, cq)| sq.pending() > 0 && cq.free() > 0);
+        swept.more |= self.has_more(qid);
+    }
+
+    /// Whether a queue has another command, and room for its completion.
+    pub(super) fn has_more(&mut self, qid: u16) -> bool {
+        let pair = self.controller.queues.pair_mut(qid);
+        pair.is_some_and(|(sq, cq)| sq.pending() > 0 && cq.free() > 0)
     }
 
     fn serve_admin(&mut self, burst: u32, now: Nanos) -> bool {
@@ -99,7 +121,7 @@ impl Engine {
             && let Some(fetched) = self.fetch(0)
         {
             left -= 1;
-            self.execute_admin(&fetched.sqe, now);
+            self.execute_admin(&fetched.sqe, &Execution::NORMAL, now);
         }
         left < burst
     }
@@ -122,7 +144,7 @@ impl Engine {
 
     /// Takes the next command of a queue, with a slot for its completion.
     #[inline]
-    fn fetch(&mut self, qid: u16) -> Option<Fetched> {
+    pub(super) fn fetch(&mut self, qid: u16) -> Option<Fetched> {
         let (sq, cq) = self.controller.queues.pair_mut(qid)?;
         if sq.pending() == 0 || cq.free() == 0 {
             return None;
@@ -144,19 +166,34 @@ impl Engine {
             return;
         }
         let outcome = self.controller.execute_io(sqe);
-        self.count(qid, sqe, &outcome);
+        self.conclude_io(qid, fetched, &outcome, &Execution::NORMAL, now);
+    }
+
+    /// Counts an I/O command that was executed, and has it complete when it is due.
+    #[inline]
+    pub(super) fn conclude_io(
+        &mut self,
+        qid: u16,
+        fetched: &Fetched,
+        outcome: &IoOutcome,
+        execution: &Execution,
+        now: Nanos,
+    ) {
+        let sqe = &fetched.sqe;
+        self.count(qid, sqe, outcome);
         let mut completed = Completed {
             sqid: qid,
-            cid,
+            cid: sqe.cid.get(),
             status: outcome.status,
             dword0: 0,
             due: None,
+            ending: execution.ending,
         };
         if !outcome.status.is_success() {
             completed.status = self.controller.report_failure(qid, sqe, outcome.status);
             if outcome.bytes == 0 {
                 // Refused before it reached the medium.
-                self.ready.push(completed);
+                self.complete_after(execution.delay, completed, now);
                 return;
             }
         }
@@ -173,6 +210,7 @@ impl Engine {
             bytes: outcome.bytes,
         };
         let due = self.admission.admit(now, &request);
+        let due = due.saturating_add(execution.delay);
         completed.due = Some(due);
         if outcome.flush != FlushScope::Nothing {
             self.wait_for_flush(sqe, completed, outcome.flush, now);
@@ -258,7 +296,22 @@ impl Engine {
         }
     }
 
-    fn execute_admin(&mut self, sqe: &SubmissionQueueEntry, now: Nanos) {
+    /// Makes a command complete that the timing model does not time.
+    #[inline]
+    fn complete_after(&mut self, delay: Nanos, completed: Completed, now: Nanos) {
+        if delay == 0 {
+            self.ready.push(completed);
+        } else {
+            self.due.push(now.saturating_add(delay), completed);
+        }
+    }
+
+    pub(super) fn execute_admin(
+        &mut self,
+        sqe: &SubmissionQueueEntry,
+        execution: &Execution,
+        now: Nanos,
+    ) {
         if let Some(counters) = self.controller.counters.queue_mut(0) {
             counters.count_opcode(sqe.opcode);
         }
@@ -268,13 +321,14 @@ impl Engine {
             status: Status::SUCCESS,
             dword0: 0,
             due: None,
+            ending: execution.ending,
         };
         match self.act(sqe, completed, now) {
             Ok(None) => return,
             Ok(Some(dword0)) => completed.dword0 = dword0,
             Err(status) => completed.status = self.controller.report_failure(0, sqe, status),
         }
-        self.ready.push(completed);
+        self.complete_after(execution.delay, completed, now);
     }
 
     /// Executes an admin command and what follows from it. `None`: it completes later.
@@ -315,6 +369,7 @@ impl Engine {
     fn delete_sq(&mut self, qid: u16, now: Nanos) {
         let mut commands = self.due.extract(|command| command.sqid == qid);
         commands.extend(self.flushes.extract(|command| command.sqid == qid));
+        commands.extend(self.extract_from_faults(|command| command.sqid == qid));
         self.complete_early(commands, Status::ABORTED_SQ_DELETION, now);
         self.drop_held_aborts(qid, now);
         self.controller.queues.remove_sq(qid);
@@ -339,6 +394,7 @@ impl Engine {
                 status: Status::SUCCESS,
                 dword0: event.dword0(),
                 due: None,
+                ending: Ending::Normal,
             };
             self.post(completed, now);
             delivered = true;
@@ -347,7 +403,7 @@ impl Engine {
     }
 
     /// Posts the completions of a burst, one after another into the same cache lines.
-    fn post_ready(&mut self, now: Nanos) {
+    pub(super) fn post_ready(&mut self, now: Nanos) {
         let mut ready = std::mem::take(&mut self.ready);
         for completed in ready.drain(..) {
             self.post(completed, now);
@@ -355,8 +411,19 @@ impl Engine {
         self.ready = ready;
     }
 
-    /// Fills the slot that was reserved for a command.
+    /// Completes a command, for which a slot was reserved.
+    #[inline]
     pub(super) fn post(&mut self, completed: Completed, now: Nanos) {
+        if self.faults.is_some() {
+            self.post_with_faults(completed, now);
+        } else {
+            self.fill(completed, Filling::Normal, now);
+        }
+    }
+
+    /// Fills the slot that was reserved for a command.
+    #[inline]
+    pub(super) fn fill(&mut self, completed: Completed, filling: Filling, now: Nanos) {
         let Some((sq, cq)) = self.controller.queues.pair_mut(completed.sqid) else {
             return;
         };
@@ -365,9 +432,12 @@ impl Engine {
         entry.sq_head.set(u16::try_from(sq.head()).unwrap_or(0));
         entry.sq_id.set(completed.sqid);
         entry.cid.set(completed.cid);
-        cq.post(entry, completed.status);
+        match filling {
+            Filling::WrongPhase => cq.post_stale(entry, completed.status),
+            Filling::Normal | Filling::Unannounced => cq.post(entry, completed.status),
+        }
         let interrupts = cq.interrupts();
-        if interrupts {
+        if interrupts && filling != Filling::Unannounced {
             if cq.unsignalled == 0 {
                 self.vectors.touch(sq.cqid());
             }

@@ -109,7 +109,29 @@ impl QueueCounters {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     queues: Vec<QueueCounters>,
+    /// What fault rules have done.
+    pub faults: FaultCounters,
     exits: Exits,
+}
+
+/// What fault rules have done since the device was made, whichever rules there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FaultCounters {
+    /// Commands that a rule has acted on.
+    pub acted: u64,
+    /// Power cuts among them.
+    pub power_cuts: u64,
+}
+
+impl FaultCounters {
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            acted: self.acted.saturating_sub(earlier.acted),
+            power_cuts: self.power_cuts.saturating_sub(earlier.power_cuts),
+        }
+    }
 }
 
 /// The guest's exits.
@@ -159,14 +181,20 @@ impl Counters {
     pub fn new(queues: usize) -> Self {
         Self {
             queues: vec![QueueCounters::default(); queues],
+            faults: FaultCounters::default(),
             exits: Exits::Unknown,
         }
     }
 
     /// Counters read from elsewhere.
-    pub fn from_parts(queues: Vec<QueueCounters>, exits: Option<ExitTotals>) -> Self {
+    pub fn from_parts(
+        queues: Vec<QueueCounters>,
+        faults: FaultCounters,
+        exits: Option<ExitTotals>,
+    ) -> Self {
         Self {
             queues,
+            faults,
             exits: exits.into(),
         }
     }
@@ -220,6 +248,7 @@ impl Counters {
         let exits = self.exits().zip(earlier.exits());
         Self {
             queues: queues.map(|(i, queue)| queue.since(before(i))).collect(),
+            faults: self.faults.since(&earlier.faults),
             exits: exits.map(|(now, then)| now.since(&then)).into(),
         }
     }

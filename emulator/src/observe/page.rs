@@ -9,7 +9,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use super::histogram::{BUCKETS, Histogram, SUB_BUCKET_BITS};
-use super::{Counters, ExitTotals, OPCODE_SLOTS, QueueCounters};
+use super::{Counters, ExitTotals, FaultCounters, OPCODE_SLOTS, QueueCounters};
 
 /// Log identifier of the page.
 pub const LOG_COUNTERS: u8 = 0xC0;
@@ -52,7 +52,11 @@ pub struct PageHeader {
     pub host_interruptions: U64,
     /// What the kernel counts as exits.
     pub kernel_exits: U64,
-    reserved: [u8; 4016],
+    /// Commands that a fault rule has acted on.
+    pub faults_acted: U64,
+    /// Power cuts among them.
+    pub power_cuts: U64,
+    reserved: [u8; 4000],
 }
 
 /// Flag of the header: somebody counts the guest's exits, so that the figures for them mean
@@ -154,6 +158,8 @@ pub fn write_page(counters: &Counters, now: u64, state: impl Fn(u16) -> QueueSta
     header.sub_bucket_bits.set(SUB_BUCKET_BITS);
     header.buckets.set(u32::try_from(BUCKETS).unwrap_or(0));
     header.time_ns.set(now);
+    header.faults_acted.set(counters.faults.acted);
+    header.power_cuts.set(counters.faults.power_cuts);
     if let Some(exits) = counters.exits() {
         write_exits(&mut header, &exits);
     }
@@ -250,9 +256,13 @@ impl CountersPage {
             .filter_map(|chunk| QueueRecord::read_from_bytes(chunk).ok())
             .map(|record| counters_of(&record))
             .collect();
+        let faults = FaultCounters {
+            acted: header.faults_acted.get(),
+            power_cuts: header.power_cuts.get(),
+        };
         Ok(Self {
             time_ns: header.time_ns.get(),
-            counters: Counters::from_parts(queues, exits_of(&header)),
+            counters: Counters::from_parts(queues, faults, exits_of(&header)),
         })
     }
 }

@@ -9,6 +9,7 @@ use super::{BAR0_SIZE, ConfigSpace, MSIX_PBA, MSIX_TABLE, MsiPort, Msix};
 use crate::controller::{InterruptSink, PCI_VENDOR_ID};
 use crate::dma::{DoorbellPage, GuestRam};
 use crate::engine::{DOORBELLS, Engine, Lane, LaneShare};
+use crate::fault::Rules;
 use crate::observe::VmExits;
 use crate::timing::Nanos;
 
@@ -90,6 +91,7 @@ impl NvmeFunction {
     /// Reads any number of bytes. What is not there reads as ones, as on a bus.
     pub fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) {
         match region {
+            _ if self.engine.is_removed() => data.fill(0xFF),
             Region::Config => self.config.read(offset, data),
             Region::Bar0 if self.config.memory_enabled() => {
                 for (offset, range) in Pieces::new(offset, data.len()) {
@@ -103,6 +105,7 @@ impl NvmeFunction {
     /// Writes any number of bytes at time `now`. What is not there is ignored.
     pub fn write(&mut self, now: Nanos, region: Region, offset: u64, data: &[u8]) {
         match region {
+            _ if self.engine.is_removed() => {}
             Region::Config => self.write_config(offset, data),
             Region::Bar0 if self.config.memory_enabled() => {
                 for (offset, range) in Pieces::new(offset, data.len()) {
@@ -116,6 +119,10 @@ impl NvmeFunction {
     /// [`Engine::step`], with interrupts through MSI-X to `port`. A function that is not bus master
     /// leaves memory alone: its queues wait, and only a shutdown goes on.
     pub fn step(&mut self, now: Nanos, port: &mut dyn MsiPort) -> Option<Nanos> {
+        if self.engine.is_removed() {
+            // Messages that waited are gone with it.
+            self.msix.reset();
+        }
         if !self.config.bus_master() {
             self.engine.finish_shutdown(now);
             return None;
@@ -187,6 +194,17 @@ impl NvmeFunction {
         self.engine.look_for_admin()
     }
 
+    /// Replaces the fault rules: see [`Engine::set_faults`]. A controller that a rule has removed is
+    /// there again, as after a reset.
+    pub fn set_faults(&mut self, rules: Rules) {
+        let removed = self.engine.is_removed();
+        self.engine.set_faults(rules);
+        if removed {
+            self.config.reset();
+            self.msix.reset();
+        }
+    }
+
     /// Says who counts the exits of the function's guest: see [`Engine::set_exits`].
     pub fn set_exits(&mut self, exits: Arc<VmExits>) {
         self.engine.set_exits(exits);
@@ -196,7 +214,8 @@ impl NvmeFunction {
     /// enabled and the address is not 0. Hostile as everything from the guest: it may lie anywhere.
     pub fn bar0(&self) -> Option<u64> {
         let address = self.config.bar0();
-        (self.config.memory_enabled() && address != 0).then_some(address)
+        let answers = self.config.memory_enabled() && !self.engine.is_removed();
+        (answers && address != 0).then_some(address)
     }
 
     /// The page of doorbells, with [`DoorbellMode::Mapped`]. It is the same one for as long as the

@@ -9,24 +9,30 @@ use super::{Nanos, Request};
 
 /// A draw from -`jitter` to +`jitter`, evenly distributed, as an offset: 0 to 2 * `jitter`.
 pub fn jitter_offset(seed: u64, request: &Request, jitter: Nanos) -> Nanos {
+    let random = generator(seed, request).next_u64();
+    scale(random, jitter.saturating_mul(2))
+}
+
+/// The generator of one command.
+#[inline]
+pub fn generator(seed: u64, request: &Request) -> Pcg64Mcg {
     let place = u64::from(request.nsid) << 32 | u64::from(request.queue_creation);
     let mut key = mix(seed, place);
     key = mix(key, u64::from(request.queue));
     let low = mix(key, request.sequence);
     let high = mix(low, key);
-    let mut generator = Pcg64Mcg::new(u128::from(high) << 64 | u128::from(low));
-    scale(generator.next_u64(), jitter.saturating_mul(2))
+    Pcg64Mcg::new(u128::from(high) << 64 | u128::from(low))
 }
 
 /// Maps 64 random bits to 0..=`most` without a division.
-fn scale(random: u64, most: u64) -> u64 {
+pub fn scale(random: u64, most: u64) -> u64 {
     let product = u128::from(random) * (u128::from(most) + 1);
     u64::try_from(product >> 64).unwrap_or(most)
 }
 
 /// Mixes a value into a key so that each bit of either changes half of the result's bits: twice a
 /// multiplication by a large odd number and a fold of the high bits into the low ones.
-fn mix(key: u64, value: u64) -> u64 {
+pub fn mix(key: u64, value: u64) -> u64 {
     let mut bits = key ^ value.wrapping_mul(0xD6E8_FEB8_6659_FD93);
     bits = (bits ^ bits >> 32).wrapping_mul(0x9FB2_1C65_1E98_DF25);
     bits = (bits ^ bits >> 29).wrapping_mul(0xD6E8_FEB8_6659_FD93);

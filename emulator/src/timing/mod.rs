@@ -7,6 +7,7 @@ mod model;
 mod profile;
 mod units;
 
+pub(crate) use draw::{generator, mix, scale};
 pub use model::Model;
 pub use profile::{Profile, ProfileError, Service};
 

@@ -51,6 +51,43 @@ fn wide_read_is_cut_into_registers() {
 }
 
 #[test]
+fn removed_function_is_all_ones_and_comes_back_as_after_a_reset() {
+    let mut function = attached();
+    let vendor = |function: &mut NvmeFunction| {
+        let mut data = [0; 4];
+        function.read(Region::Config, 0, &mut data);
+        data
+    };
+    let there = vendor(&mut function);
+    let rules = "[[rule]]\nqueue = \"admin\"\nact = \"remove\"";
+    let rules = crate::fault::Rules::parse(rules, "test").expect("rules");
+    function.set_faults(rules);
+    function.write(NOW, Region::Bar0, 0x24, &0x000F_000F_u32.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x28, &0x1000_u64.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x30, &0x2000_u64.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x14, &0x0046_0001_u32.to_le_bytes());
+    function.write(NOW, Region::Bar0, 0x1000, &1_u32.to_le_bytes());
+
+    function.step(NOW, &mut NoPort);
+
+    assert!(function.engine().is_removed());
+    assert_eq!(vendor(&mut function), [0xFF; 4]);
+    assert_eq!(read(&mut function, VS), [0xFF; 4]);
+    // The MSI-X table is in the same BAR.
+    assert_eq!(read(&mut function, 0x2000), [0xFF; 4]);
+    function.write(NOW, Region::Config, 4, &[0, 0]);
+    assert_eq!(function.bar0(), None);
+    assert_eq!(function.step(NOW, &mut NoPort), None);
+    assert!(function.is_idle());
+
+    function.set_faults(crate::fault::Rules::default());
+    assert_eq!(vendor(&mut function), there);
+    assert_eq!(read(&mut function, VS), [0xFF; 4], "memory space is off");
+    function.write(NOW, Region::Config, 4, &[6, 0]);
+    assert_eq!(read(&mut function, VS), [0, 0, 2, 0]);
+}
+
+#[test]
 fn read_beyond_the_bar_gives_ones() {
     let mut function = attached();
 
