@@ -2,17 +2,18 @@
 /*
  * Tests of the polled AIO interface, to be run as root on a kernel that has it.
  *
- * usage: aio_test [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]
- *        aio_test [-k FILTER] -d DIRECTORY
+ * usage: aio_test [-l] [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]
+ *        aio_test [-l] [-k FILTER] -d DIRECTORY
  *
  * The first form tests the interface as such, the second one what is particular
- * to files.
+ * to files. With -l, the names of the cases are all that is printed.
  */
 #include <stdio.h>
 
 #include "tests.h"
 
 const char *device, *slow_device, *unpollable_device, *directory;
+char *skip_reason;
 
 int open_path(const char *path, int flags)
 {
@@ -99,8 +100,8 @@ int reap(aio_context_t ctx, unsigned int nr, struct io_event *events)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"usage: %s [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]\n"
-		"       %s [-k FILTER] -d DIRECTORY\n", name, name);
+		"usage: %s [-l] [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]\n"
+		"       %s [-l] [-k FILTER] -d DIRECTORY\n", name, name);
 	return 2;
 }
 
@@ -108,18 +109,21 @@ int main(int argc, char **argv)
 {
 	struct test_case cases[256];
 	const char *filter = NULL;
-	unsigned int nr = 0;
+	unsigned int nr = 0, i;
+	bool list = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "d:k:")) != -1) {
+	while ((opt = getopt(argc, argv, "d:k:l")) != -1) {
 		if (opt == 'd')
 			directory = optarg;
 		else if (opt == 'k')
 			filter = optarg;
+		else if (opt == 'l')
+			list = true;
 		else
 			return usage(argv[0]);
 	}
-	if (!directory == (optind >= argc))
+	if (directory ? optind < argc : optind >= argc && !list)
 		return usage(argv[0]);
 	if (!directory)
 		device = argv[optind];
@@ -142,5 +146,8 @@ int main(int argc, char **argv)
 		ADD(buffer_cases);
 		ADD(race_cases);
 	}
-	return ktap_run(cases, nr, filter);
+	for (i = 0; list && i < nr; i++)
+		if (!filter || strstr(cases[i].name, filter))
+			puts(cases[i].name);
+	return list ? 0 : ktap_run(cases, nr, filter);
 }

@@ -10,9 +10,10 @@ use anyhow::Context;
 
 use super::agent::Agent;
 use super::cache::{Hashes, Key, publish, write_json};
-use super::engine::{Engine, GUEST_PATH};
+use super::engine::{self, Engine};
 use super::paths::Paths;
 use super::process::{command, output};
+use super::selftests;
 use crate::exit::Failure;
 use crate::progress::Progress;
 
@@ -114,15 +115,24 @@ const TEXTS: [(&str, &str); 6] = [
     ("etc/profile", "PS1='\\h:\\w\\$ '\n"),
 ];
 
+/// What the image has besides the distribution's programs.
+pub struct Parts<'a> {
+    /// The init.
+    pub agent: &'a Agent,
+    /// For fio.
+    pub engine: &'a Engine,
+    /// The tests of the interface.
+    pub selftests: &'a Path,
+}
+
 /// The image's root directory, made if need be.
 pub fn build(
     paths: &Paths,
-    agent: &Agent,
-    engine: &Engine,
+    parts: &Parts<'_>,
     hashes: &mut Hashes,
     progress: &dyn Progress,
 ) -> anyhow::Result<PathBuf> {
-    let contents = Contents::gather(agent, engine)?;
+    let contents = Contents::gather(parts)?;
     let place = paths.images().join(contents.key(hashes)?);
     let root = place.join("root");
     if root.is_dir() {
@@ -141,11 +151,10 @@ pub fn build(
 /// Whether the image that belongs to these parts is there.
 pub fn find(
     paths: &Paths,
-    agent: &Agent,
-    engine: &Engine,
+    parts: &Parts<'_>,
     hashes: &mut Hashes,
 ) -> anyhow::Result<Option<PathBuf>> {
-    let key = Contents::gather(agent, engine)?.key(hashes)?;
+    let key = Contents::gather(parts)?.key(hashes)?;
     let root = paths.images().join(key).join("root");
     Ok(root.is_dir().then_some(root))
 }
@@ -157,7 +166,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn gather(agent: &Agent, engine: &Engine) -> anyhow::Result<Self> {
+    fn gather(parts: &Parts<'_>) -> anyhow::Result<Self> {
         let mut files = BTreeMap::new();
         let mut loaded = Vec::new();
         for name in PROGRAMS {
@@ -171,7 +180,7 @@ impl Contents {
             files.insert(in_image(&path), path.clone());
             loaded.push(path);
         }
-        loaded.push(engine.path.clone());
+        loaded.push(parts.engine.path.clone());
         for library in libraries(&loaded)? {
             files.insert(in_image(&library), library);
         }
@@ -183,8 +192,14 @@ impl Contents {
         for path in terminals.iter().filter(|path| path.is_file()) {
             files.insert(in_image(path), path.clone());
         }
-        files.insert(GUEST_PATH[1..].to_owned(), engine.path.clone());
-        files.insert("init".to_owned(), agent.path.clone());
+        let ours = [
+            (engine::GUEST_PATH, &*parts.engine.path),
+            (selftests::GUEST_PATH, parts.selftests),
+            ("/init", &*parts.agent.path),
+        ];
+        for (path, from) in ours {
+            files.insert(path[1..].to_owned(), from.to_path_buf());
+        }
         let busybox = files
             .get("usr/bin/busybox")
             .or_else(|| files.get("usr/sbin/busybox"))

@@ -7,6 +7,7 @@
 //! ```text
 //! packages ──> source ──> series ──> kernels (those asked for) ──┐
 //!          ├─> engine (fio's own source, our C file) ────────────┼─> Guest
+//!          ├─> selftests (make) ─────────────────────────────────┤
 //!          └─> agent (cargo) ──> image (tools and libraries) ────┘
 //! ```
 
@@ -25,6 +26,7 @@ mod modules;
 mod packages;
 mod paths;
 mod process;
+mod selftests;
 mod series;
 mod source;
 mod status;
@@ -238,7 +240,13 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
     paths.clear_scratch()?;
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
-    let root = image::build(&paths, &agent, &engine, &mut hashes, progress)?;
+    let selftests = selftests::build(&paths, &mut hashes, progress)?;
+    let parts = image::Parts {
+        agent: &agent,
+        engine: &engine,
+        selftests: &selftests,
+    };
+    let root = image::build(&paths, &parts, &mut hashes, progress)?;
     let initramfs = match options.arch {
         Arch::Um => None,
         Arch::X86_64 => Some(initramfs::build(&root, &paths, progress)?),

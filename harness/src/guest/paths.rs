@@ -79,6 +79,10 @@ impl Paths {
         self.cache.join("engines")
     }
 
+    pub(super) fn selftests(&self) -> PathBuf {
+        self.cache.join("selftests")
+    }
+
     pub(super) fn agent_target(&self) -> PathBuf {
         self.cache.join("agent")
     }

@@ -11,7 +11,9 @@ use serde::Serialize;
 use super::cache::Hashes;
 use super::paths::Paths;
 use super::source::Sources;
-use super::{Arch, BuildOptions, agent, engine, image, initramfs, kernel, lock, packages};
+use super::{
+    Arch, BuildOptions, agent, engine, image, initramfs, kernel, lock, packages, selftests,
+};
 use crate::progress::Progress;
 
 /// Something that `guest build` makes or needs.
@@ -79,8 +81,16 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     }
     let engine = engine::find_built(&paths, &mut hashes)?;
     let agent = agent::find(&paths, &mut hashes)?;
-    let root = match (&agent, &engine) {
-        (Some(agent), Some(engine)) => image::find(&paths, agent, engine, &mut hashes)?,
+    let selftests = selftests::find_built(&paths, &mut hashes)?;
+    let root = match (&agent, &engine, &selftests) {
+        (Some(agent), Some(engine), Some(selftests)) => {
+            let parts = image::Parts {
+                agent,
+                engine,
+                selftests,
+            };
+            image::find(&paths, &parts, &mut hashes)?
+        }
         _ => None,
     };
     let engine =
@@ -88,6 +98,8 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     artifacts.push(Artifact::new("fio engine", engine));
     let agent = agent.map(|agent| (format!("sha256 {}", &agent.sha256[..16]), Some(agent.path)));
     artifacts.push(Artifact::new("agent", agent));
+    let selftests = selftests.map(|path| (String::new(), Some(path)));
+    artifacts.push(Artifact::new("selftests", selftests));
     if options.arch == Arch::X86_64 {
         let initramfs = root.as_deref().and_then(initramfs::find);
         let found = initramfs.map(|path| (String::new(), Some(path)));
