@@ -27,6 +27,9 @@ const BASE: [(&str, &str, &str); 12] = [
     ("tmpfs", "/srv", "mode=0755"),
 ];
 
+/// As [`BASE`], where the kernel has it and so has made the mount point.
+const DEBUGFS: (&str, &str, &str) = ("debugfs", "/sys/kernel/debug", "");
+
 /// Links that programs expect in `/dev`.
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "/dev/fd"),
@@ -35,11 +38,14 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-/// Mounts [`BASE`] and makes [`LINKS`]. What failed is returned as events: there is no channel
+/// Mounts [`BASE`] and [`DEBUGFS`] and makes [`LINKS`]. What failed is returned as events: there is no channel
 /// before `/dev` is there.
 pub fn base() -> Vec<Event> {
     let mut failed = Vec::new();
-    for (fstype, target, options) in BASE {
+    // Whether there is a debugfs shows only when the mounts before it are there.
+    let wanted = |&(_, target, _): &_| target != DEBUGFS.1 || Path::new(target).is_dir();
+    let all = BASE.into_iter().chain([DEBUGFS]);
+    for (fstype, target, options) in all.filter(wanted) {
         if let Err(error) = base_mount(fstype, target, options) {
             failed.push(Event::Mount {
                 source: fstype.into(),
