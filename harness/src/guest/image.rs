@@ -55,6 +55,12 @@ const PROGRAMS: [&str; 28] = [
 /// Where programs are looked for, and so where they are in the guest.
 const PROGRAM_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
+/// Programs of ours that are no binaries: where they are in the checkout and in the image.
+const SCRIPTS: [(&str, &str); 1] = [(
+    "guest-kernel/tools/kernel-is-clean",
+    "usr/lib/hipri/kernel-is-clean",
+)];
+
 /// Configuration that programs come with.
 const FILES: [&str; 1] = ["/etc/mke2fs.conf"];
 
@@ -132,7 +138,7 @@ pub fn build(
     hashes: &mut Hashes,
     progress: &dyn Progress,
 ) -> anyhow::Result<PathBuf> {
-    let contents = Contents::gather(parts)?;
+    let contents = Contents::gather(paths, parts)?;
     let place = paths.images().join(contents.key(hashes)?);
     let root = place.join("root");
     if root.is_dir() {
@@ -154,7 +160,7 @@ pub fn find(
     parts: &Parts<'_>,
     hashes: &mut Hashes,
 ) -> anyhow::Result<Option<PathBuf>> {
-    let key = Contents::gather(parts)?.key(hashes)?;
+    let key = Contents::gather(paths, parts)?.key(hashes)?;
     let root = paths.images().join(key).join("root");
     Ok(root.is_dir().then_some(root))
 }
@@ -166,7 +172,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn gather(parts: &Parts<'_>) -> anyhow::Result<Self> {
+    fn gather(paths: &Paths, parts: &Parts<'_>) -> anyhow::Result<Self> {
         let mut files = BTreeMap::new();
         let mut loaded = Vec::new();
         for name in PROGRAMS {
@@ -199,6 +205,9 @@ impl Contents {
         ];
         for (path, from) in ours {
             files.insert(path[1..].to_owned(), from.to_path_buf());
+        }
+        for (from, to) in SCRIPTS {
+            files.insert(to.to_owned(), paths.root().join(from));
         }
         let busybox = files
             .get("usr/bin/busybox")
@@ -386,6 +395,54 @@ mod tests {
         );
         assert_eq!(library("\tnot a dynamic executable"), Library::None);
         assert_eq!(library("\tstatically linked"), Library::None);
+    }
+
+    /// The exit code of `kernel-is-clean` for a log with this line in it.
+    fn verdict(line: &str) -> Option<i32> {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let log = tempfile::NamedTempFile::new().unwrap();
+        fs::write(log.path(), format!("[    0.1] before\n{line}\nafter\n")).unwrap();
+        let mut script = command("sh");
+        script.arg(checkout.join(SCRIPTS[0].0)).arg(log.path());
+        script.output().unwrap().status.code()
+    }
+
+    #[test]
+    fn kernel_is_clean_complaints_are_found() {
+        for line in [
+            "[   12.3] BUG: KASAN: slab-use-after-free in aio_iopoll_pass+0x1/0x2",
+            "BUG: KCSAN: data-race in a / b",
+            "4,77,12,-;WARNING: possible circular locking dependency detected",
+            "WARNING: CPU: 0 PID: 1 at fs/aio.c:1 f+0x1/0x2",
+            "WARNING: suspicious RCU usage",
+            "BUG: sleeping function called from invalid context at mm/x.c:1",
+            "[ BUG: Invalid wait context ]",
+            "BUG kmalloc-64 (Not tainted): Poison overwritten",
+            "INFO: task aio_test:12 blocked for more than 30 seconds.",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "Oops: general protection fault, probably for non-canonical address",
+            "UBSAN: array-index-out-of-bounds in fs/aio.c:1:2",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "unreferenced object 0xffff888000000000 (size 64):",
+            "pagealloc: memory corruption",
+        ] {
+            assert_eq!(verdict(line), Some(1), "{line}");
+        }
+    }
+
+    #[test]
+    fn kernel_is_clean_other_lines_are_left_alone() {
+        for line in [
+            "kasan: KernelAddressSanitizer initialized (generic)",
+            "kcsan: enabled early",
+            "kmemleak: Kernel memory leak detector initialized (mem pool available: 15000)",
+            "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+            "FAULT_INJECTION: forcing a failure.",
+            "printk: DEBUG: nothing",
+            "nvme nvme0: 1/0/1 default/read/poll queues",
+        ] {
+            assert_eq!(verdict(line), Some(0), "{line}");
+        }
     }
 
     #[test]
