@@ -142,7 +142,7 @@ impl Context {
         Ok(guest)
     }
 
-    /// What all boots of this context have in common: `kernel` may be replaced by another one.
+    /// What all boots of this context have in common.
     pub fn machine<'a>(
         &self,
         guest: &'a Guest,
@@ -150,6 +150,9 @@ impl Context {
         logs: Option<&'a Path>,
         verbose: u8,
     ) -> Spec<'a> {
+        let flavour = guest.flavour(kernel);
+        let words = flavour.map_or(&[][..], Flavour::kernel_words).iter();
+        let words = words.map(|word| (*word).to_owned());
         Spec {
             accel: self.accel.accel,
             kernel,
@@ -157,7 +160,8 @@ impl Context {
             initramfs: guest.initramfs.as_deref(),
             cpus: self.cpus,
             memory_mib: self.settings.memory_mib,
-            kernel_args: self.settings.append.clone(),
+            slowness: flavour.map_or(1, Flavour::slowness),
+            kernel_args: words.chain(self.settings.append.iter().cloned()).collect(),
             commands: CommandList {
                 mounts: self.share.iter().cloned().collect(),
                 ..CommandList::default()

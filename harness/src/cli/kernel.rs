@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use clap::ValueEnum;
 
 use crate::guest::Flavour;
 use crate::machine::Machine;
@@ -23,16 +24,16 @@ pub enum KernelChoice {
 /// One sentence, when it is no name and no file.
 pub fn parse(text: &str) -> Result<KernelChoice, String> {
     // The one for tests is not offered, but it can be named.
-    let flavour = Flavour::ALL
-        .into_iter()
-        .chain([Flavour::Interpreted])
+    let flavour = Flavour::value_variants()
+        .iter()
+        .copied()
         .find(|flavour| flavour.name() == text);
     match flavour {
         Some(flavour) => Ok(KernelChoice::Ours(flavour)),
         None if text.contains('/') || Path::new(text).is_file() => {
             Ok(KernelChoice::File(text.into()))
         }
-        None => Err("is vanilla, patched or a file".to_owned()),
+        None => Err("is vanilla, patched, debug, kcsan or a file".to_owned()),
     }
 }
 

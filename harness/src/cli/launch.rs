@@ -25,7 +25,7 @@ pub struct LaunchOptions {
     machine: MachineOptions,
     /// Which kernel to boot: one of ours, or a file. uml wants a program that was built with
     /// ARCH=um, the others a vmlinux or bzImage.
-    #[arg(long, env = "HIPRI_KERNEL", value_name = "vanilla|patched|PATH",
+    #[arg(long, env = "HIPRI_KERNEL", value_name = "vanilla|patched|debug|kcsan|PATH",
           default_value = "patched", value_parser = kernel::parse)]
     kernel: KernelChoice,
     /// Ends the guest after this many seconds, with exit code 124.

@@ -51,8 +51,12 @@ impl Arch {
             Self::Um => "uml.config",
             Self::X86_64 => "x86_64.config",
         });
-        if flavour == Flavour::Interpreted {
-            names.push("interpreted.config");
+        match (flavour, self) {
+            (Flavour::Vanilla | Flavour::Patched, _) => {}
+            (Flavour::Interpreted, _) => names.push("interpreted.config"),
+            (Flavour::Debug, Self::Um) => names.extend(["debug.config", "debug-um.config"]),
+            (Flavour::Debug, Self::X86_64) => names.push("debug.config"),
+            (Flavour::Kcsan, _) => names.push("kcsan.config"),
         }
         names
     }
@@ -62,6 +66,7 @@ impl Arch {
         match (self, flavour) {
             (Self::Um, _) => (&["linux"], 1350),
             (Self::X86_64, Flavour::Interpreted) => (&["vmlinux"], 1400),
+            (Self::X86_64, Flavour::Debug | Flavour::Kcsan) => (&["vmlinux"], 1500),
             (Self::X86_64, _) => (&["vmlinux", "bzImage"], 1550),
         }
     }
@@ -291,6 +296,8 @@ fn local_version(flavour: Flavour) -> &'static str {
         Flavour::Vanilla => "-vanilla",
         Flavour::Patched => "-hipri",
         Flavour::Interpreted => "-interpreted",
+        Flavour::Debug => "-debug",
+        Flavour::Kcsan => "-kcsan",
     }
 }
 

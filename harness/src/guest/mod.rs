@@ -32,7 +32,7 @@ mod source;
 mod status;
 mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -115,10 +115,15 @@ pub enum Flavour {
     /// For tests only, x86-64 only: with the series, and able to boot where KVM interprets
     /// supervisor code.
     Interpreted,
+    /// With the series, and with what finds mistakes in it: KASAN, lockdep, kmemleak, allocations
+    /// that fail.
+    Debug,
+    /// x86-64 only: with the series and KCSAN, which finds data races between processors.
+    Kcsan,
 }
 
 impl Flavour {
-    /// Those that users choose from, in the order in which they are built.
+    /// Those that are measured and compared, in the order in which they are built.
     pub const ALL: [Self; 2] = [Self::Vanilla, Self::Patched];
 
     /// The lower-case name.
@@ -127,6 +132,34 @@ impl Flavour {
             Self::Vanilla => "vanilla",
             Self::Patched => "patched",
             Self::Interpreted => "interpreted",
+            Self::Debug => "debug",
+            Self::Kcsan => "kcsan",
+        }
+    }
+
+    /// How many times as long as another kernel it may take for what it does.
+    pub fn slowness(self) -> u32 {
+        match self {
+            Self::Vanilla | Self::Patched | Self::Interpreted => 1,
+            Self::Debug | Self::Kcsan => 5,
+        }
+    }
+
+    /// What it has to be told on its command line.
+    pub fn kernel_words(self) -> &'static [&'static str] {
+        match self {
+            // KASAN does not see what a device writes to a page that is free.
+            Self::Debug => &["page_poison=1"],
+            Self::Vanilla | Self::Patched | Self::Interpreted | Self::Kcsan => &[],
+        }
+    }
+
+    /// What is missing on User-Mode Linux for it to be of use there.
+    fn wants_machine(self) -> Option<&'static str> {
+        match self {
+            Self::Vanilla | Self::Patched | Self::Debug => None,
+            Self::Interpreted => Some("KVM"),
+            Self::Kcsan => Some("several processors, and User-Mode Linux has one"),
         }
     }
 }
@@ -185,6 +218,12 @@ impl Guest {
             .find(|kernel| kernel.flavour == flavour)
             .with_context(|| format!("the {flavour} kernel was not asked for"))
     }
+
+    /// Which of ours the kernel at `path` is; `None` for one that is the user's.
+    pub fn flavour(&self, path: &Path) -> Option<Flavour> {
+        let ours = self.kernels.iter().find(|kernel| kernel.path == path);
+        ours.map(|kernel| kernel.flavour)
+    }
 }
 
 /// What the user can choose about the guest.
@@ -216,10 +255,16 @@ impl BuildOptions {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        if self.arch == Arch::Um && self.flavours.contains(&Flavour::Interpreted) {
-            return Err(Failure::usage(
-                "the interpreted kernel is for KVM: it needs --arch x86_64",
-            ));
+        if self.arch != Arch::Um {
+            return Ok(());
+        }
+        for flavour in &self.flavours {
+            if let Some(what) = flavour.wants_machine() {
+                return Err(Failure::usage(format!(
+                    "the {flavour} kernel is for {what}: it needs --arch x86_64, or to launch it, \
+                     --accel kvm or qemu"
+                )));
+            }
         }
         Ok(())
     }
@@ -276,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn flavours_none_means_both_and_doubles_count_once() {
+    fn flavours_none_means_vanilla_and_patched_and_doubles_count_once() {
         assert_eq!(asked(&[]).flavours(), Flavour::ALL);
         let doubled = [Flavour::Patched, Flavour::Vanilla, Flavour::Patched];
         assert_eq!(asked(&doubled).flavours(), Flavour::ALL);
@@ -284,11 +329,20 @@ mod tests {
     }
 
     #[test]
-    fn check_interpreted_kernel_as_a_program_is_refused() {
-        let mut options = asked(&[Flavour::Interpreted]);
-        assert!(options.check().unwrap_err().to_string().contains("x86_64"));
-        options.arch = Arch::X86_64;
-        options.check().unwrap();
+    fn check_kernel_that_wants_a_machine_is_refused_as_a_program() {
+        for flavour in [Flavour::Interpreted, Flavour::Kcsan] {
+            let mut options = asked(&[Flavour::Debug, flavour]);
+            let error = options.check().unwrap_err().to_string();
+            assert!(error.contains(flavour.name()), "{error}");
+            assert!(error.contains("x86_64"), "{error}");
+            options.arch = Arch::X86_64;
+            options.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn check_debug_kernel_as_a_program_is_taken() {
+        asked(&[Flavour::Debug]).check().unwrap();
     }
 
     #[test]

@@ -79,8 +79,8 @@ impl Sources {
     pub fn of(&self, flavour: Flavour) -> (&Source, bool) {
         match (flavour, &self.patched) {
             (Flavour::Vanilla, _) => (&self.vanilla, false),
-            (Flavour::Patched | Flavour::Interpreted, Some(source)) => (source, false),
-            (Flavour::Patched | Flavour::Interpreted, None) => (&self.vanilla, true),
+            (_, Some(source)) => (source, false),
+            (_, None) => (&self.vanilla, true),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Source {
         step.done(&format!("{} patches", series.patches().len()));
         let build = dir.join(&build_dir);
         let others = base.join(&build_dir);
-        // The interpreted kernel is configured in another way: no object would fit.
+        // The other kernels are configured in another way: no object would fit.
         if flavour == Flavour::Patched && !build.exists() && others.exists() {
             take_over_objects(&others, &build, paths)?;
         }

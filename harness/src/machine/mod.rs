@@ -68,6 +68,8 @@ pub struct Spec<'a> {
     pub memory_mib: u64,
     /// The guest's processors, 1 or more.
     pub cpus: u32,
+    /// How many times as long as another kernel this one may take.
+    pub slowness: u32,
     /// More words for the kernel's command line.
     pub kernel_args: Vec<String>,
     /// What the agent does.

@@ -25,8 +25,9 @@ pub(super) enum Patience {
     Within(Duration, String),
 }
 
-/// When the word after `event` is due, in a run of `jobs`.
-pub(super) fn after(event: &Event, jobs: &[Job]) -> Patience {
+/// When the word after `event` is due, in a run of `jobs` on a kernel that may take `slowness`
+/// times as long as another one. A job's own limit is meant as it is.
+pub(super) fn after(event: &Event, jobs: &[Job], slowness: u32) -> Patience {
     match event {
         // The job has its time from its start, whatever it and its counters say meanwhile.
         Event::Output { .. }
@@ -38,13 +39,13 @@ pub(super) fn after(event: &Event, jobs: &[Job]) -> Patience {
             job.and_then(|job| job.timeout_ms)
                 .map_or(Patience::Endless, |limit| {
                     Patience::Within(
-                        Duration::from_millis(limit) + KILL_GRACE,
+                        Duration::from_millis(limit) + KILL_GRACE * slowness,
                         format!("no end of job {name}"),
                     )
                 })
         }
-        Event::Done { .. } => Patience::Within(POWER_OFF_LIMIT, "no power-off".into()),
-        _ => Patience::Within(SILENCE_LIMIT, "no word from the agent".into()),
+        Event::Done { .. } => Patience::Within(POWER_OFF_LIMIT * slowness, "no power-off".into()),
+        _ => Patience::Within(SILENCE_LIMIT * slowness, "no word from the agent".into()),
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn job_start_gives_the_job_its_own_time() {
-        let Patience::Within(limit, what) = after(&start(), &[job(Some(240_000))]) else {
+        let Patience::Within(limit, what) = after(&start(), &[job(Some(240_000))], 1) else {
             panic!("a job with a limit is waited for");
         };
         assert_eq!(limit, Duration::from_secs(240) + KILL_GRACE);
@@ -89,19 +90,38 @@ mod tests {
 
     #[test]
     fn job_start_without_a_limit_waits_for_ever() {
-        assert_eq!(after(&start(), &[job(None)]), Patience::Endless);
+        assert_eq!(after(&start(), &[job(None)], 1), Patience::Endless);
     }
 
     #[test]
     fn counters_before_a_job_leave_it_its_time() {
         let jobs = [job(Some(240_000))];
-        assert_eq!(after(&counters(When::Before), &jobs), Patience::Unchanged);
+        assert_eq!(
+            after(&counters(When::Before), &jobs, 1),
+            Patience::Unchanged
+        );
     }
 
     #[test]
     fn counters_after_a_job_call_for_the_next_word_soon() {
         let jobs = [job(Some(240_000))];
-        let patience = after(&counters(When::After), &jobs);
+        let patience = after(&counters(When::After), &jobs, 1);
         assert!(matches!(patience, Patience::Within(SILENCE_LIMIT, _)));
+    }
+
+    #[test]
+    fn slow_kernel_has_more_time_but_not_its_jobs() {
+        let Patience::Within(limit, _) = after(&start(), &[job(Some(240_000))], 5) else {
+            panic!("a job with a limit is waited for");
+        };
+        assert_eq!(limit, Duration::from_secs(240) + KILL_GRACE * 5);
+        let done = Event::Done {
+            jobs_run: 0,
+            jobs_failed: 0,
+        };
+        let Patience::Within(limit, _) = after(&done, &[], 5) else {
+            panic!("the end is waited for");
+        };
+        assert_eq!(limit, POWER_OFF_LIMIT * 5);
     }
 }

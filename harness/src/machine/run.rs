@@ -86,10 +86,7 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
         transcript: Transcript::default(),
         begun,
         boot_wall: None,
-        silence: Some((
-            begun + spec.accel.machine().pace().boot,
-            "no word from the agent".into(),
-        )),
+        silence: Some((begun + boot_limit(spec), "no word from the agent".into())),
         follower: spec.show_console.then(|| Follower::new(&files.console)),
     };
     let ending = watch.until_end()?;
@@ -110,6 +107,11 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
         console: read_lossy(&files.console),
         device_log: read_lossy(&files.device_log),
     })
+}
+
+/// From the guest's start to the agent's first word.
+fn boot_limit(spec: &Spec<'_>) -> Duration {
+    spec.accel.machine().pace().boot * spec.slowness
 }
 
 fn files(spec: &Spec<'_>, scratch: &Scratch) -> Files {
@@ -193,7 +195,7 @@ impl Watch<'_, '_> {
 
     /// Notes when the guest's next word is due, given its last one.
     fn expect_after(&mut self, event: &Event) {
-        match patience::after(event, &self.spec.commands.jobs) {
+        match patience::after(event, &self.spec.commands.jobs, self.spec.slowness) {
             Patience::Unchanged => {}
             Patience::Endless => self.silence = None,
             Patience::Within(limit, what) => self.silence = Some((Instant::now() + limit, what)),
@@ -216,7 +218,7 @@ impl Watch<'_, '_> {
         Some(if self.transcript.done {
             Outcome::Completed
         } else if self.transcript.hello.is_none() {
-            let limit = self.spec.accel.machine().pace().boot;
+            let limit = boot_limit(self.spec);
             Outcome::BootFailed(format!("{what} after {} s", limit.as_secs()))
         } else {
             Outcome::Hang(what.clone())

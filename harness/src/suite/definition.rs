@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use emulator::fault::Rules;
 use serde::Deserialize;
 
 use super::expectation::Expectation;
@@ -127,6 +128,11 @@ impl Check {
         }
         if self.seconds == 0 {
             return Some("seconds must be 1 or more".to_owned());
+        }
+        if let Some(rules) = self.fault_rules()
+            && let Err(error) = Rules::parse(&rules, "fault")
+        {
+            return Some(error.to_string());
         }
         self.expect.mistake()
     }

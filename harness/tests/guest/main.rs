@@ -7,6 +7,7 @@
 //! one. Its last line has the form of the standard test programs'.
 
 mod bench;
+mod debug;
 mod input;
 mod kill;
 mod kvm;
@@ -23,10 +24,20 @@ type Test = (&'static str, fn());
 /// Tests that need the same thing, and why it is missing, if it is.
 type Group = (Vec<Test>, fn() -> Option<String>);
 
-fn groups() -> [Group; 3] {
-    let uml = [sweep::TESTS, kill::TESTS, power::TESTS, input::TESTS].concat();
+fn groups() -> [Group; 4] {
+    let uml = [
+        sweep::TESTS,
+        kill::TESTS,
+        power::TESTS,
+        input::TESTS,
+        debug::PLAIN_TESTS,
+    ]
+    .concat();
     [
         (uml, || bench::missing_guest("um", &["vanilla", "patched"])),
+        (debug::TESTS.to_vec(), || {
+            bench::missing_guest("um", &["debug"])
+        }),
         (kvm::TESTS.to_vec(), kvm::missing),
         (qemu::TESTS.to_vec(), || {
             bench::missing_qemu().or_else(|| bench::missing_guest("x86_64", &["patched"]))
