@@ -112,6 +112,8 @@ struct Recipe<'a> {
     source: &'a Source,
     /// What is applied to the source; `None` leaves the source as it is.
     series: Option<Series>,
+    /// What is mended of the source before.
+    mends: Series,
     fragments: Fragments,
     toolchain: &'a str,
 }
@@ -138,6 +140,7 @@ impl<'a> Recipe<'a> {
             flavour,
             source,
             series,
+            mends: source.mends(paths)?,
             fragments: Fragments::read(&paths.configs(), &arch.fragments(flavour))?,
             toolchain,
         })
@@ -155,9 +158,14 @@ impl<'a> Recipe<'a> {
             .with("config", self.fragments.text())
             .with("toolchain", self.toolchain);
         let key = self
-            .patches()
+            .series
             .iter()
-            .fold(key, |key, patch| key.with(&patch.name, &patch.data));
+            .fold(key, |key, series| series.fold_into(key));
+        // They touch nothing that another architecture compiles.
+        let key = match self.arch {
+            Arch::Um => self.mends.fold_into(key),
+            Arch::X86_64 => key,
+        };
         paths
             .kernels(self.arch)
             .join(format!("{}-{}", self.flavour, key.finish()))

@@ -53,6 +53,12 @@ impl Paths {
         self.root.join("guest-kernel/test/linux-6.12")
     }
 
+    /// Patches of User-Mode Linux's own code, which every kernel made of a packaged source gets,
+    /// the one without the series too.
+    pub(super) fn uml_patches(&self) -> PathBuf {
+        self.root.join("guest-kernel/uml/linux-6.12")
+    }
+
     pub(super) fn configs(&self) -> PathBuf {
         self.root.join("guest-kernel/configs")
     }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
 
-use super::cache::write_atomically;
+use super::cache::{Key, write_atomically};
 use super::process::command;
 use super::tree;
 use crate::exit::Failure;
@@ -65,6 +65,20 @@ impl Series {
     /// The patches.
     pub fn patches(&self) -> &[Patch] {
         &self.0
+    }
+
+    /// A key that depends on the patches too.
+    pub fn fold_into(&self, key: Key) -> Key {
+        let patches = self.0.iter();
+        patches.fold(key, |key, patch| key.with(&patch.name, &patch.data))
+    }
+
+    /// Applies the series to a tree that nothing else is made of.
+    ///
+    /// # Errors
+    /// Exit 3, naming the patch that does not fit.
+    pub fn apply_in_place(&self, tree: &Path) -> anyhow::Result<()> {
+        self.0.iter().try_for_each(|patch| patch.apply(tree, tree))
     }
 
     /// Makes `copy` the tree `base` with the series applied. Files whose content stays keep their

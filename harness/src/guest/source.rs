@@ -134,7 +134,7 @@ impl Source {
         progress: &dyn Progress,
     ) -> anyhow::Result<Tree> {
         let build_dir = tree::build_dir(arch);
-        let own = paths.sources().join(self.id());
+        let own = paths.sources().join(self.id(paths)?);
         let base = match self.kind {
             Kind::Tree => self.path.clone(),
             Kind::Tarball => self.unpack(&own.join(Flavour::Vanilla.name()), paths, progress)?,
@@ -145,7 +145,7 @@ impl Source {
                 Kind::Tarball => base.join(build_dir),
                 Kind::Tree => paths
                     .builds()
-                    .join(self.id())
+                    .join(self.id(paths)?)
                     .join(format!("{arch}-{flavour}")),
             };
             return Ok(Tree { dir: base, build });
@@ -184,12 +184,26 @@ impl Source {
     }
 
     /// Name of the directory for what is made of it: stays when a tree is edited.
-    fn id(&self) -> String {
+    fn id(&self, paths: &Paths) -> anyhow::Result<String> {
+        let key = match self.kind {
+            Kind::Tarball => Key::new("tarball", 1).with("source", &self.digest),
+            Kind::Tree => {
+                Key::new("tree", 1).with("path", self.path.as_os_str().as_encoded_bytes())
+            }
+        };
+        let mends = self.mends(paths)?;
+        Ok(mends.fold_into(key).finish())
+    }
+
+    /// What is mended of the source itself: User-Mode Linux's own code. A tree of the user's is
+    /// taken as it is.
+    ///
+    /// # Errors
+    /// When a patch cannot be read.
+    pub fn mends(&self, paths: &Paths) -> anyhow::Result<Series> {
         match self.kind {
-            Kind::Tarball => self.digest[..16].to_owned(),
-            Kind::Tree => Key::new("tree", 1)
-                .with("path", self.path.as_os_str().as_encoded_bytes())
-                .finish(),
+            Kind::Tarball => Series::read(&paths.uml_patches()),
+            Kind::Tree => Ok(Series::default()),
         }
     }
 
@@ -206,6 +220,7 @@ impl Source {
             let mut tar = untar(&self.path, scratch.path());
             log.run("unpacking the kernel source", &mut tar, |_| {})?;
             check_tree(scratch.path())?;
+            self.mends(paths)?.apply_in_place(scratch.path())?;
             publish(scratch, place)?;
             step.done(&format!("sha256 {}", &self.digest[..16]));
         }

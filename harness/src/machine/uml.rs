@@ -200,6 +200,8 @@ fn kernel_words(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Vec<OsString>>
     let mut device = with_path("virtio_uml.device=", &socket(files));
     device.push(format!(":{VIRTIO_PCIDEV_ID}"));
     words.push(device);
+    // A device that has lost its core to another process for a while has not gone.
+    words.push("virt_pci.max_delay_us=10000000".into());
     words.push("con=null".into());
     words.push(match spec.console {
         Console::None => "con0=null".into(),

@@ -209,7 +209,8 @@ fn commands(
             let mut job = Job::new(item.check.name.clone(), Command::Shell(script.clone()));
             job.env = BTreeMap::from([("HIPRI_ENGINE".into(), format!("external:{FIO_ENGINE}"))]);
             job.env.extend(item.check.env.clone());
-            job.timeout_ms = Some(item.check.seconds * 1000 * u64::from(environment.machine.slowness));
+            job.timeout_ms =
+                Some(item.check.seconds * 1000 * u64::from(environment.machine.slowness));
             job.cwd = Some("/tmp".into());
             if role == Role::Run && item.check.expect.counters.is_some() {
                 job.count_device = Some("/dev/nvme0".into());
