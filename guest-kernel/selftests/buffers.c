@@ -1,31 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* IOCTX_FLAG_FIXEDBUFS: registration, accounting, and what may be transferred. */
-#include <grp.h>
-#include <sys/resource.h>
+/* IOCTX_FLAG_FIXEDBUFS: registration, and what may be transferred. */
 #include <sys/uio.h>
 
 #include "tests.h"
 
 #define MAX_LEN		(4UL << 20)
-#define NOBODY		65534
-
-/* Let all slots of @iocbs have buffers of @len bytes. */
-static void give_buffers(struct iocb *iocbs, unsigned int nr, size_t len)
-{
-	int fd = open_device();
-	unsigned int i;
-
-	for (i = 0; i < nr; i++)
-		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(len), len, 0);
-}
-
-static long setup_fixed(unsigned int nr, unsigned int flags,
-			struct iocb *iocbs, aio_context_t *ctx)
-{
-	*ctx = 0;
-	return sys_io_setup2(nr, flags | USERIOCB | FIXEDBUFS, iocbs, NULL,
-			     NULL, ctx);
-}
 
 static int fixed_no_buffer_efault(void)
 {
@@ -258,70 +237,6 @@ static int fixed_data_survives_fork(void)
 	return PASS;
 }
 
-static void limit_memlock(size_t bytes)
-{
-	struct rlimit limit = { bytes, bytes };
-
-	setrlimit(RLIMIT_MEMLOCK, &limit);
-}
-
-static int memlock_does_not_bind_the_privileged(void)
-{
-	struct iocb *iocbs = pages(PAGE);
-	aio_context_t ctx;
-
-	give_buffers(iocbs, 4, 4 * BLOCK);
-	limit_memlock(0);
-	CHECK_EQ(setup_fixed(4, IOPOLL, iocbs, &ctx), 0);
-	CHECK_EQ(sys_io_destroy(ctx), 0);
-	return PASS;
-}
-
-/* The limit is one of the user, not of a context, and is free at once. */
-static int memlock_is_charged_to_the_user(void)
-{
-	struct iocb *iocbs = pages(PAGE);
-	aio_context_t one, two;
-	int i;
-
-	give_buffers(iocbs, 4, 4 * BLOCK);
-	limit_memlock(20 * BLOCK);
-	CHECK(!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY),
-	      "not root");
-	CHECK_EQ(setup_fixed(4, IOPOLL, iocbs, &one), 0);
-	CHECK_EQ(setup_fixed(4, IOPOLL, iocbs, &two), -ENOMEM);
-	CHECK_EQ(setup_fixed(1, IOPOLL, iocbs, &two), 0);
-	CHECK_EQ(sys_io_destroy(two), 0);
-	for (i = 0; i < 50; i++) {
-		CHECK_EQ(sys_io_destroy(one), 0);
-		CHECK_EQ(setup_fixed(4, IOPOLL, iocbs, &one), 0);
-	}
-	CHECK_EQ(sys_io_destroy(one), 0);
-	return PASS;
-}
-
-static int memlock_is_free_after_exit(void)
-{
-	struct iocb *iocbs = pages(PAGE);
-	aio_context_t ctx;
-	int i;
-
-	give_buffers(iocbs, 4, 4 * BLOCK);
-	limit_memlock(16 * BLOCK);
-	CHECK(!setgroups(0, NULL) && !setgid(NOBODY - 1) &&
-	      !setuid(NOBODY - 1), "not root");
-	for (i = 0; i < 20; i++) {
-		pid_t child = fork();
-		int status;
-
-		if (!child)
-			_exit(setup_fixed(4, IOPOLL, iocbs, &ctx) != 0);
-		CHECK_EQ(waitpid(child, &status, 0), child);
-		CHECK_EQ(status, 0);
-	}
-	return PASS;
-}
-
 const struct test_case buffer_cases[] = {
 	CASE(fixed_no_buffer_efault),
 	CASE(fixed_length_limit),
@@ -334,8 +249,5 @@ const struct test_case buffer_cases[] = {
 	CASE(fixed_nothing_to_transfer),
 	CASE(fixed_buffer_may_be_unmapped),
 	CASE(fixed_data_survives_fork),
-	CASE(memlock_does_not_bind_the_privileged),
-	CASE(memlock_is_charged_to_the_user),
-	CASE(memlock_is_free_after_exit),
 };
 TABLE(buffer_cases);

@@ -7,7 +7,6 @@
 
 #define FILE_LEN	(16UL << 20)
 #define NR_BLOCKS	(FILE_LEN / BLOCK)
-#define MANY		256U
 /* No system call may take longer than this, in seconds. */
 #define STALL		1.0
 

@@ -2,17 +2,20 @@
 /*
  * Tests of the polled AIO interface, to be run as root on a kernel that has it.
  *
- * usage: aio_test [-l] [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]
+ * usage: aio_test [-l] [-k FILTER] DEVICE [SLOW|- [UNPOLLABLE|- [SHALLOW]]]
  *        aio_test [-l] [-k FILTER] -d DIRECTORY
  *
  * The first form tests the interface as such, the second one what is particular
  * to files. With -l, the names of the cases are all that is printed.
  */
+#include <grp.h>
 #include <stdio.h>
+#include <sys/time.h>
 
 #include "tests.h"
 
-const char *device, *slow_device, *unpollable_device, *directory;
+const char *device, *slow_device, *unpollable_device, *shallow_device;
+const char *directory;
 char *skip_reason;
 
 int open_path(const char *path, int flags)
@@ -80,6 +83,96 @@ aio_context_t polled_context(unsigned int nr)
 	return ctx;
 }
 
+aio_context_t mapped_context(unsigned int nr, unsigned int flags,
+			     struct iocb *iocbs)
+{
+	aio_context_t ctx = 0;
+	long ret = sys_io_setup2(nr, flags | USERIOCB, iocbs, NULL, NULL, &ctx);
+
+	if (ret) {
+		printf("# no context: %s\n", strerror((int)-ret));
+		fflush(stdout);
+		_exit(FAIL);
+	}
+	return ctx;
+}
+
+long setup_fixed(unsigned int nr, unsigned int flags, struct iocb *iocbs,
+		 aio_context_t *ctx)
+{
+	*ctx = 0;
+	return sys_io_setup2(nr, flags | USERIOCB | FIXEDBUFS, iocbs, NULL,
+			     NULL, ctx);
+}
+
+void give_buffers(struct iocb *iocbs, unsigned int nr, size_t len)
+{
+	int fd = open_device();
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(len), len, 0);
+}
+
+long submit_reads(aio_context_t ctx, int fd, unsigned int nr)
+{
+	static struct iocb iocbs[MANY];
+	struct iocb *ptrs[MANY];
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+			   i * (off_t)BLOCK);
+		iocbs[i].aio_data = i;
+		ptrs[i] = &iocbs[i];
+	}
+	return sys_io_submit(ctx, nr, ptrs);
+}
+
+long submit_slow_read(aio_context_t ctx)
+{
+	static struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PREAD,
+		   open_path(slow_device, O_RDWR | O_DIRECT), pages(SPLIT_LEN),
+		   SPLIT_LEN, 0);
+	return submit1(ctx, &iocb);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+void alarm_in_50_ms(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval timer = { .it_value = { 0, 50000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void become(unsigned int user)
+{
+	if (setgroups(0, NULL) || setgid(user) || setuid(user)) {
+		printf("# cannot become user %u: %s\n", user, strerror(errno));
+		fflush(stdout);
+		_exit(FAIL);
+	}
+}
+
+int expect_success(pid_t child, double limit)
+{
+	double start = now();
+	int status;
+
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	CHECK(now() - start < limit, "it took %.3f s", now() - start);
+	return PASS;
+}
+
 int reap(aio_context_t ctx, unsigned int nr, struct io_event *events)
 {
 	struct timespec timeout = seconds(1);
@@ -100,7 +193,7 @@ int reap(aio_context_t ctx, unsigned int nr, struct io_event *events)
 static int usage(const char *name)
 {
 	fprintf(stderr,
-		"usage: %s [-l] [-k FILTER] DEVICE [SLOW_DEVICE|- [UNPOLLABLE_DEVICE]]\n"
+		"usage: %s [-l] [-k FILTER] DEVICE [SLOW|- [UNPOLLABLE|- [SHALLOW]]]\n"
 		"       %s [-l] [-k FILTER] -d DIRECTORY\n", name, name);
 	return 2;
 }
@@ -129,8 +222,10 @@ int main(int argc, char **argv)
 		device = argv[optind];
 	if (optind + 1 < argc && strcmp(argv[optind + 1], "-"))
 		slow_device = argv[optind + 1];
-	if (optind + 2 < argc)
+	if (optind + 2 < argc && strcmp(argv[optind + 2], "-"))
 		unpollable_device = argv[optind + 2];
+	if (optind + 3 < argc)
+		shallow_device = argv[optind + 3];
 
 #define ADD(table)							\
 	do {								\
@@ -144,7 +239,11 @@ int main(int argc, char **argv)
 		ADD(submit_cases);
 		ADD(poll_cases);
 		ADD(buffer_cases);
+		ADD(limit_cases);
 		ADD(race_cases);
+		ADD(life_cases);
+		ADD(trace_cases);
+		ADD(old_cases);
 	}
 	for (i = 0; list && i < nr; i++)
 		if (!filter || strstr(cases[i].name, filter))

@@ -1,39 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* io_getevents() on polled contexts, and their end. */
 #include <pthread.h>
-#include <sys/time.h>
 #include <sys/uio.h>
 
 #include "tests.h"
-
-#define MANY	256
-
-/* Submit reads of consecutive blocks, all of @nr or none. */
-static long submit_reads(aio_context_t ctx, int fd, unsigned int nr)
-{
-	static struct iocb iocbs[MANY];
-	struct iocb *ptrs[MANY];
-	unsigned int i;
-
-	for (i = 0; i < nr; i++) {
-		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
-			   i * (off_t)BLOCK);
-		iocbs[i].aio_data = i;
-		ptrs[i] = &iocbs[i];
-	}
-	return sys_io_submit(ctx, nr, ptrs);
-}
-
-/* A read that is split, and completed by interrupt after a while. */
-static long submit_slow_read(aio_context_t ctx)
-{
-	static struct iocb iocb;
-
-	prep_hipri(&iocb, IOCB_CMD_PREAD,
-		   open_path(slow_device, O_RDWR | O_DIRECT), pages(SPLIT_LEN),
-		   SPLIT_LEN, 0);
-	return submit1(ctx, &iocb);
-}
 
 static void fill(unsigned char *buf, size_t len, unsigned int seed)
 {
@@ -204,20 +174,6 @@ static int timeout_is_honoured(void)
 	CHECK(now() - start < 0.15, "it took %.3f s", now() - start);
 	CHECK_EQ(sys_io_getevents(ctx, 1, 1, &event, NULL), 1);
 	return PASS;
-}
-
-static void on_alarm(int sig)
-{
-	(void)sig;
-}
-
-static void alarm_in_50_ms(void)
-{
-	struct sigaction action = { .sa_handler = on_alarm };
-	struct itimerval timer = { .it_value = { 0, 50000 } };
-
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 static int signal_interrupts_the_poller(void)
@@ -391,80 +347,6 @@ static int efault_loses_no_event(void)
 	return PASS;
 }
 
-static int destroy_with_io_in_flight(void)
-{
-	aio_context_t ctx = polled_context(64);
-	struct io_event event;
-	double start = now();
-
-	CHECK_EQ(submit_reads(ctx, open_device(), 32), 32);
-	CHECK_EQ(sys_io_destroy(ctx), 0);
-	CHECK(now() - start < 5, "it took %.3f s", now() - start);
-	CHECK_EQ(sys_io_destroy(ctx), -EINVAL);
-	CHECK_EQ(sys_io_getevents(ctx, 0, 1, &event, NULL), -EINVAL);
-	CHECK_EQ(submit_reads(ctx, open_device(), 1), -EINVAL);
-	return PASS;
-}
-
-static int destroy_with_slow_io_in_flight(void)
-{
-	aio_context_t ctx = polled_context(64);
-
-	SKIP_IF(!slow_device, "needs a slow device");
-	CHECK_EQ(submit_slow_read(ctx), 1);
-	CHECK_EQ(submit_reads(ctx, open_device(), 4), 4);
-	CHECK_EQ(sys_io_destroy(ctx), 0);
-	return PASS;
-}
-
-static int exit_child(int how)
-{
-	double start = now();
-	pid_t child = fork();
-	int status;
-
-	if (!child) {
-		aio_context_t ctx = polled_context(64);
-
-		submit_reads(ctx, open_device(), 32);
-		if (slow_device)
-			submit_slow_read(ctx);
-		if (how)
-			kill(getpid(), how);
-		_exit(0);
-	}
-	CHECK_EQ(waitpid(child, &status, 0), child);
-	CHECK(now() - start < 10, "it took %.3f s", now() - start);
-	return PASS;
-}
-
-static int exit_with_io_in_flight(void)
-{
-	return exit_child(0);
-}
-
-static int kill_with_io_in_flight(void)
-{
-	return exit_child(SIGKILL);
-}
-
-/* Nobody polls, but the requests are completed, and the events are kept. */
-static int sleeping_owner_keeps_its_events(void)
-{
-	aio_context_t ctx = polled_context(64);
-	struct io_event events[32];
-	unsigned long seen = 0;
-	int i;
-
-	CHECK_EQ(submit_reads(ctx, open_device(), 32), 32);
-	usleep(500000);
-	CHECK_EQ(sys_io_getevents(ctx, 32, 32, events, NULL), 32);
-	for (i = 0; i < 32; i++)
-		seen |= 1UL << events[i].data;
-	CHECK_EQ(seen, 0xffffffff);
-	return PASS;
-}
-
 static int two_contexts_poll_one_queue(void)
 {
 	aio_context_t one = polled_context(64), two = polled_context(64);
@@ -516,11 +398,6 @@ const struct test_case poll_cases[] = {
 	CASE(batch_is_not_clamped),
 	CASE(out_of_tags_eagain),
 	CASE(efault_loses_no_event),
-	CASE(destroy_with_io_in_flight),
-	CASE(destroy_with_slow_io_in_flight),
-	CASE(exit_with_io_in_flight),
-	CASE(kill_with_io_in_flight),
-	CASE(sleeping_owner_keeps_its_events),
 	CASE(two_contexts_poll_one_queue),
 	CASE(queue_that_cannot_poll_eopnotsupp_event),
 };

@@ -22,7 +22,7 @@ static void fail(const char *why)
 }
 
 /* Submit batches of reads until EACH were accepted, or it is time to stop. */
-static void *submit_reads(void *arg)
+static void *submit_all(void *arg)
 {
 	struct iocb iocbs[BATCH], *ptrs[BATCH];
 	unsigned int done = 0, i;
@@ -88,7 +88,7 @@ static int many_submitters_two_pollers(void)
 	shared = polled_context(24);
 	for (i = 0; i < NR_THREADS + 2; i++)
 		pthread_create(&threads[i], NULL,
-			       i < NR_THREADS ? submit_reads : poll_events,
+			       i < NR_THREADS ? submit_all : poll_events,
 			       NULL);
 	for (i = 0; i < NR_THREADS + 2; i++)
 		pthread_join(threads[i], NULL);
@@ -108,7 +108,7 @@ static int destroy_under_submitters(void)
 
 		shared = polled_context(64);
 		for (i = 0; i < 2; i++)
-			pthread_create(&threads[i], NULL, submit_reads, &round);
+			pthread_create(&threads[i], NULL, submit_all, &round);
 		usleep(1000U * (unsigned int)(round % 7));
 		CHECK_EQ(sys_io_destroy(shared), 0);
 		for (i = 0; i < 2; i++)
@@ -130,7 +130,7 @@ static int exit_under_submitters(void)
 
 			shared = polled_context(64);
 			for (i = 0; i < 2; i++)
-				pthread_create(&thread, NULL, submit_reads,
+				pthread_create(&thread, NULL, submit_all,
 					       &round);
 			pthread_create(&thread, NULL, poll_events, NULL);
 			usleep(1000U * (unsigned int)(round % 7));

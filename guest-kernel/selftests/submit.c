@@ -9,20 +9,6 @@
 #define RWF_HIPRI	1
 #endif
 
-static aio_context_t mapped_context(unsigned int nr, unsigned int flags,
-				    struct iocb *iocbs)
-{
-	aio_context_t ctx = 0;
-	long ret = sys_io_setup2(nr, flags | USERIOCB, iocbs, NULL, NULL, &ctx);
-
-	if (ret) {
-		printf("# no context: %s\n", strerror((int)-ret));
-		fflush(stdout);
-		_exit(FAIL);
-	}
-	return ctx;
-}
-
 static int hipri_on_unpolled_context_einval(void)
 {
 	aio_context_t ctx = 0, old = 0;

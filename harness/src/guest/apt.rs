@@ -1,18 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A private index of source packages, made from the host's own entries for binary ones.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::cache::sha256_of;
+use super::paths::Paths;
 use super::process::{Log, command, output};
+use crate::exit::Failure;
 
 /// Where the host's entries are.
 const SYSTEM: &str = "/etc/apt";
 
+/// Downloads the source package that an installed package was built from and unpacks it as `to`,
+/// a new directory. apt checks it against the archive's signature. Returns the SHA-256 of each of
+/// its files. `scratch` is used meanwhile.
+///
+/// # Errors
+/// Exit 3 if no archive has it.
+pub fn unpack_source(
+    package: &str,
+    to: &Path,
+    scratch: &Path,
+    paths: &Paths,
+    log: &mut Log,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let named = output(command("dpkg-query").args([
+        "-W",
+        "-f=${source:Package}=${source:Version}",
+        package,
+    ]))?;
+    let index = SourceIndex::create(&paths.cache().join("apt"), package)?;
+    index.update(log)?;
+    let download = scratch.join("download");
+    fs::create_dir(&download)
+        .with_context(|| format!("cannot make a directory for the source of {named}"))?;
+    index.download(&named, &download, log)?;
+    let mut sources = BTreeMap::new();
+    let mut description = None;
+    for entry in fs::read_dir(&download).context("cannot read what apt downloaded")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "dsc") {
+            description = Some(path.clone());
+        }
+        let name = path.file_name().unwrap_or_default();
+        sources.insert(name.to_string_lossy().into_owned(), sha256_of(&path)?);
+    }
+    let description = description
+        .ok_or_else(|| Failure::infrastructure(format!("apt downloaded no source of {named}")))?;
+    let mut unpack = command("dpkg-source");
+    unpack.args(["--no-check", "-x"]).arg(&description).arg(to);
+    log.run(
+        &format!("unpacking the source of {named}"),
+        &mut unpack,
+        |_| {},
+    )?;
+    fs::remove_dir_all(&download)
+        .with_context(|| format!("cannot remove the source package {named}"))?;
+    Ok(sources)
+}
+
 /// Directories and options for an apt of our own.
-pub struct SourceIndex {
+struct SourceIndex {
     dir: PathBuf,
 }
 

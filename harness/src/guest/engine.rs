@@ -18,7 +18,6 @@ use super::cache::{Hashes, Key, publish, read_json, sha256_of, write_json};
 use super::packages;
 use super::paths::Paths;
 use super::process::{Log, command, output};
-use crate::exit::Failure;
 use crate::progress::Progress;
 
 /// Where the engine is in the guest: `ioengine=external:PATH`.
@@ -55,7 +54,7 @@ pub fn build(
     let scratch = paths.scratch("engine")?;
     let mut log = Log::create(paths.log("engine"))?;
     let source = scratch.path().join("source");
-    let sources = fetch(scratch.path(), &source, paths, &mut log)?;
+    let sources = apt::unpack_source("fio", &source, scratch.path(), paths, &mut log)?;
     compile(&source, &scratch.path().join("hipri.so"), paths, &mut log)?;
     fs::remove_dir_all(&source).context("cannot remove fio's source")?;
     let engine = Engine {
@@ -93,46 +92,6 @@ fn find(place: &Path) -> Option<Engine> {
 
 fn code(paths: &Paths) -> PathBuf {
     paths.root().join("guest-kernel/fio-engine/hipri.c")
-}
-
-/// Downloads and unpacks the source package of the installed fio. apt checks it against the
-/// archive's signature.
-fn fetch(
-    scratch: &Path,
-    source: &Path,
-    paths: &Paths,
-    log: &mut Log,
-) -> anyhow::Result<BTreeMap<String, String>> {
-    let named = output(command("dpkg-query").args([
-        "-W",
-        "-f=${source:Package}=${source:Version}",
-        "fio",
-    ]))?;
-    let index = apt::SourceIndex::create(&paths.cache().join("apt"), "fio")?;
-    index.update(log)?;
-    let download = scratch.join("download");
-    fs::create_dir(&download).context("cannot make a directory for fio's source")?;
-    index.download(&named, &download, log)?;
-    let mut sources = BTreeMap::new();
-    let mut description = None;
-    for entry in fs::read_dir(&download).context("cannot read what apt downloaded")? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "dsc") {
-            description = Some(path.clone());
-        }
-        let name = path.file_name().unwrap_or_default();
-        sources.insert(name.to_string_lossy().into_owned(), sha256_of(&path)?);
-    }
-    let description = description
-        .ok_or_else(|| Failure::infrastructure(format!("apt downloaded no source of {named}")))?;
-    let mut unpack = command("dpkg-source");
-    unpack
-        .args(["--no-check", "-x"])
-        .arg(&description)
-        .arg(source);
-    log.run("unpacking fio's source", &mut unpack, |_| {})?;
-    fs::remove_dir_all(&download).context("cannot remove fio's source package")?;
-    Ok(sources)
 }
 
 fn compile(source: &Path, engine: &Path, paths: &Paths, log: &mut Log) -> anyhow::Result<()> {

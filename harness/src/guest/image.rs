@@ -11,6 +11,7 @@ use anyhow::Context;
 use super::agent::Agent;
 use super::cache::{Hashes, Key, publish, write_json};
 use super::engine::{self, Engine};
+use super::libaio::{self, Harness};
 use super::paths::Paths;
 use super::process::{command, output};
 use super::selftests;
@@ -21,7 +22,7 @@ use crate::progress::Progress;
 const RECIPE: u32 = 2;
 
 /// Programs from the packages; what else a shell user expects comes from busybox.
-const PROGRAMS: [&str; 28] = [
+const PROGRAMS: [&str; 29] = [
     "bash",
     "blkdiscard",
     "blkid",
@@ -43,6 +44,7 @@ const PROGRAMS: [&str; 28] = [
     "mount",
     "nvme",
     "resize2fs",
+    "stress-ng",
     "taskset",
     "tune2fs",
     "umount",
@@ -129,6 +131,8 @@ pub struct Parts<'a> {
     pub engine: &'a Engine,
     /// The tests of the interface.
     pub selftests: &'a Path,
+    /// Those of contexts as they have always been.
+    pub libaio: &'a Harness,
 }
 
 /// The image's root directory, made if need be.
@@ -208,6 +212,10 @@ impl Contents {
         }
         for (from, to) in SCRIPTS {
             files.insert(to.to_owned(), paths.root().join(from));
+        }
+        for (name, from) in &parts.libaio.files {
+            let path = format!("{}/{name}", &libaio::GUEST_DIR[1..]);
+            files.insert(path, from.clone());
         }
         let busybox = files
             .get("usr/bin/busybox")

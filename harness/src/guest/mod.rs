@@ -8,6 +8,7 @@
 //! packages ──> source ──> series ──> kernels (those asked for) ──┐
 //!          ├─> engine (fio's own source, our C file) ────────────┼─> Guest
 //!          ├─> selftests (make) ─────────────────────────────────┤
+//!          ├─> libaio's tests (its own source) ──────────────────┤
 //!          └─> agent (cargo) ──> image (tools and libraries) ────┘
 //! ```
 
@@ -21,6 +22,7 @@ mod engine;
 mod image;
 mod initramfs;
 mod kernel;
+mod libaio;
 mod lock;
 mod modules;
 mod packages;
@@ -286,10 +288,12 @@ pub fn build(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result<
     let engine = engine::build(&paths, &mut hashes, progress)?;
     let agent = agent::build(&paths, &mut hashes, progress)?;
     let selftests = selftests::build(&paths, &mut hashes, progress)?;
+    let libaio = libaio::build(&paths, progress)?;
     let parts = image::Parts {
         agent: &agent,
         engine: &engine,
         selftests: &selftests,
+        libaio: &libaio,
     };
     let root = image::build(&paths, &parts, &mut hashes, progress)?;
     let initramfs = match options.arch {

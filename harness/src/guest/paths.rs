@@ -85,6 +85,10 @@ impl Paths {
         self.cache.join("engines")
     }
 
+    pub(super) fn libaio(&self) -> PathBuf {
+        self.cache.join("libaio")
+    }
+
     pub(super) fn selftests(&self) -> PathBuf {
         self.cache.join("selftests")
     }

@@ -12,7 +12,7 @@ use super::cache::Hashes;
 use super::paths::Paths;
 use super::source::Sources;
 use super::{
-    Arch, BuildOptions, agent, engine, image, initramfs, kernel, lock, packages, selftests,
+    Arch, BuildOptions, agent, engine, image, initramfs, kernel, libaio, lock, packages, selftests,
 };
 use crate::progress::Progress;
 
@@ -82,12 +82,14 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     let engine = engine::find_built(&paths, &mut hashes)?;
     let agent = agent::find(&paths, &mut hashes)?;
     let selftests = selftests::find_built(&paths, &mut hashes)?;
-    let root = match (&agent, &engine, &selftests) {
-        (Some(agent), Some(engine), Some(selftests)) => {
+    let libaio = libaio::find_built(&paths)?;
+    let root = match (&agent, &engine, &selftests, &libaio) {
+        (Some(agent), Some(engine), Some(selftests), Some(libaio)) => {
             let parts = image::Parts {
                 agent,
                 engine,
                 selftests,
+                libaio,
             };
             image::find(&paths, &parts, &mut hashes)?
         }
@@ -100,6 +102,8 @@ pub fn status(options: &BuildOptions, progress: &dyn Progress) -> anyhow::Result
     artifacts.push(Artifact::new("agent", agent));
     let selftests = selftests.map(|path| (String::new(), Some(path)));
     artifacts.push(Artifact::new("selftests", selftests));
+    let libaio = libaio.map(|made| (format!("of libaio {}", made.version), None));
+    artifacts.push(Artifact::new("libaio's tests", libaio));
     if options.arch == Arch::X86_64 {
         let initramfs = root.as_deref().and_then(initramfs::find);
         let found = initramfs.map(|path| (String::new(), Some(path)));
