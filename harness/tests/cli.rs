@@ -130,12 +130,12 @@ fn qemu_share_is_refused() {
 fn qemu_suite_of_checks_that_count_is_skipped_by_name() {
     let here = folder();
     hipri(&here)
-        .args(["suite", "data", "--accel", "qemu"])
-        .args(["--filter", "verify-aio-poll-all"])
+        .args(["suite", "integrity", "--accel", "qemu"])
+        .args(["--filter", "raw-verify-aio-poll-all"])
         .assert()
         .code(4)
         .stdout(contains(
-            "ok 1 data.verify-aio-poll-all.patched # SKIP needs the device's counters",
+            "ok 1 integrity.raw-verify-aio-poll-all.patched # SKIP needs the device's counters",
         ));
 }
 

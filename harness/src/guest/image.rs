@@ -22,11 +22,12 @@ use crate::progress::Progress;
 const RECIPE: u32 = 2;
 
 /// Programs from the packages; what else a shell user expects comes from busybox.
-const PROGRAMS: [&str; 29] = [
+const PROGRAMS: [&str; 30] = [
     "bash",
     "blkdiscard",
     "blkid",
     "busybox",
+    "chrt",
     "dash",
     "dumpe2fs",
     "e2fsck",
@@ -204,11 +205,14 @@ impl Contents {
         }
         let ours = [
             (engine::GUEST_PATH, &*parts.engine.path),
-            (selftests::GUEST_PATH, parts.selftests),
             ("/init", &*parts.agent.path),
         ];
         for (path, from) in ours {
             files.insert(path[1..].to_owned(), from.to_path_buf());
+        }
+        for name in selftests::NAMES {
+            let path = format!("{}/{name}", &selftests::GUEST_DIR[1..]);
+            files.insert(path, parts.selftests.join(name));
         }
         for (from, to) in SCRIPTS {
             files.insert(to.to_owned(), paths.root().join(from));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Builds the tests of the interface, `guest-kernel/selftests/`: a static program, like the agent.
+//! Builds the tests of the interface, `guest-kernel/selftests/`: static programs, like the agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,24 @@ use super::paths::Paths;
 use super::process::{Log, command, output};
 use crate::progress::Progress;
 
-/// Where the program is in the guest.
-pub const GUEST_PATH: &str = "/usr/lib/hipri/aio_test";
+/// Where the programs are in the guest.
+pub const GUEST_DIR: &str = "/usr/lib/hipri";
 
-/// Its name, here and there.
-const NAME: &str = "aio_test";
+/// Their names, here and there.
+pub const NAMES: [&str; 2] = ["aio_test", "power_check"];
 
 /// Raised when make is called in another way.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
-/// Path of the program, built if a source file or the compiler has changed.
+/// The directory with the programs, built if a source file or the compiler has changed.
 pub fn build(
     paths: &Paths,
     hashes: &mut Hashes,
     progress: &dyn Progress,
 ) -> anyhow::Result<PathBuf> {
     let place = place(paths, hashes)?;
-    if let Some(program) = find(&place) {
-        return Ok(program);
+    if let Some(programs) = find(&place) {
+        return Ok(programs);
     }
     let step = progress.step("selftests");
     let scratch = paths.scratch("selftests")?;
@@ -43,11 +43,14 @@ pub fn build(
     let mut log = Log::create(paths.log("selftests"))?;
     log.run("building the selftests", &mut make, |_| {})?;
     publish(scratch, &place)?;
-    step.done("aio_test");
-    find(&place).with_context(|| format!("make left no {NAME} in {}", place.display()))
+    step.done(&NAMES.join(", "));
+    find(&place).with_context(|| {
+        let names = NAMES.join(" or no ");
+        format!("make left no {names} in {}", place.display())
+    })
 }
 
-/// Path of the program if it has been built.
+/// The directory with the programs if they have been built.
 pub fn find_built(paths: &Paths, hashes: &mut Hashes) -> anyhow::Result<Option<PathBuf>> {
     Ok(find(&place(paths, hashes)?))
 }
@@ -63,8 +66,8 @@ fn place(paths: &Paths, hashes: &mut Hashes) -> anyhow::Result<PathBuf> {
 }
 
 fn find(place: &Path) -> Option<PathBuf> {
-    let program = place.join(NAME);
-    program.is_file().then_some(program)
+    let all = NAMES.iter().all(|name| place.join(name).is_file());
+    all.then(|| place.to_path_buf())
 }
 
 fn code(paths: &Paths) -> PathBuf {
