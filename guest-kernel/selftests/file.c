@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Polled I/O to files, in a directory on a device that can poll. */
 #include <limits.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "tests.h"
@@ -411,7 +413,320 @@ static int file_exit_with_writes_in_flight(void)
 	return PASS;
 }
 
+/* One request, and its result. */
+static long one_request(int op, int fd, void *buf, size_t len, off_t offset,
+			int rw_flags)
+{
+	aio_context_t ctx = polled_context(1);
+	struct io_event event;
+	struct iocb iocb;
+	long ret;
+
+	prep_hipri(&iocb, op, fd, buf, len, offset);
+	iocb.aio_rw_flags = rw_flags;
+	ret = submit1(ctx, &iocb);
+	if (ret == 1)
+		ret = reap(ctx, 1, &event) == PASS ? (long)event.res : -EIO;
+	sys_io_destroy(ctx);
+	return ret;
+}
+
+/* Its pages have to be written back, which a long-term pin would upset. */
+static int file_mapped_buffer_efault(void)
+{
+	struct iocb *iocbs = pages(PAGE);
+	int fd = prepared_file("mapped");
+	aio_context_t ctx = 0;
+	void *map;
+
+	DEVIATION("shared mappings of files were accepted", "-EFAULT");
+	map = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(map != MAP_FAILED, "mmap: %s", strerror(errno));
+	prep_hipri(&iocbs[0], IOCB_CMD_PREAD, fd, map, BLOCK, 0);
+	CHECK_EQ(sys_io_setup2(1, IOPOLL | USERIOCB | FIXEDBUFS, iocbs, NULL,
+			       NULL, &ctx), -EFAULT);
+	CHECK_EQ(status_kib("VmPin"), 0);
+	return PASS;
+}
+
+/* After the first write to it, a private mapping is memory like any other. */
+static int file_private_mapping_as_buffer(void)
+{
+	struct iocb *iocbs = pages(PAGE);
+	int fd = prepared_file("private");
+	struct io_event event;
+	aio_context_t ctx = 0;
+	char *map, byte = 0;
+
+	map = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	CHECK(map != MAP_FAILED, "mmap: %s", strerror(errno));
+	prep_hipri(&iocbs[0], IOCB_CMD_PWRITE, fd, map, BLOCK, (off_t)BLOCK);
+	CHECK_EQ(sys_io_setup2(1, IOPOLL | USERIOCB | FIXEDBUFS, iocbs, NULL,
+			       NULL, &ctx), 0);
+	memset(map, 0x4e, BLOCK);
+	CHECK_EQ(submit1(ctx, slot(0)), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, (long)BLOCK);
+	close(fd);
+	fd = open_file("private", 0);
+	map = mmap(NULL, 2 * BLOCK, PROT_READ, MAP_SHARED, fd, 0);
+	byte = map[BLOCK + 5];
+	CHECK_EQ(byte, 0x4e);
+	CHECK(map[5] != 0x4e, "the file was changed through the mapping");
+	return PASS;
+}
+
+/* O_DIRECT is asked for when the iocb is submitted, not when it was opened. */
+static int file_buffered_eopnotsupp(void)
+{
+	int fd = prepared_file("buffered");
+	void *buf = pages(BLOCK);
+
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, 0, 0),
+		 (long)BLOCK);
+	CHECK_EQ(fcntl(fd, F_SETFL, 0), 0);
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, 0, 0),
+		 -EOPNOTSUPP);
+	CHECK_EQ(fcntl(fd, F_SETFL, O_DIRECT), 0);
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, 0, 0),
+		 (long)BLOCK);
+	return PASS;
+}
+
+static int file_directory_is_refused(void)
+{
+	int fd = open_path(directory, O_RDONLY);
+	long ret = one_request(IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK, 0, 0);
+
+	/* Without O_DIRECT, or without a way to read it */
+	CHECK(ret == -EOPNOTSUPP || ret == -EINVAL || ret == -EISDIR, "%ld",
+	      ret);
+	return PASS;
+}
+
+static int file_read_of_a_hole(void)
+{
+	int fd = open_file("hole", O_CREAT);
+	char *buf = pages(4 * BLOCK);
+	size_t i;
+
+	CHECK_EQ(ftruncate(fd, (off_t)FILE_LEN), 0);
+	memset(buf, 0x13, 4 * BLOCK);
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, 4 * BLOCK,
+			     8 * (off_t)BLOCK, 0), (long)(4 * BLOCK));
+	for (i = 0; i < 4 * BLOCK; i++)
+		CHECK(!buf[i], "%#x at %zu", buf[i], i);
+	return PASS;
+}
+
+/* Allocated, not written: zeros until the first write, then that. */
+static int file_preallocated(void)
+{
+	int fd = open_file("preallocated", O_CREAT);
+	char *buf = pages(BLOCK);
+
+	SKIP_IF(fallocate(fd, 0, 0, 1 << 20),
+		"the file system does not preallocate");
+	memset(buf, 0x13, BLOCK);
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, 0, 0),
+		 (long)BLOCK);
+	CHECK_EQ(buf[9], 0);
+	memset(buf, 0x13, BLOCK);
+	CHECK_EQ(one_request(IOCB_CMD_PWRITE, fd, buf, BLOCK, (off_t)BLOCK, 0),
+		 (long)BLOCK);
+	memset(buf, 0, BLOCK);
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, (off_t)BLOCK, 0),
+		 (long)BLOCK);
+	CHECK_EQ(buf[9], 0x13);
+	CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, 2 * (off_t)BLOCK,
+			     0), (long)BLOCK);
+	CHECK_EQ(buf[9], 0);
+	return PASS;
+}
+
+/* Wherever the iocb says, it goes to the end. */
+static int file_append(void)
+{
+	int i, fd;
+	char *buf = pages(BLOCK);
+	struct stat st;
+
+	close(open_file("appended", O_CREAT));
+	fd = open_file("appended", O_APPEND);
+	for (i = 0; i < 4; i++) {
+		memset(buf, 0x60 + i, BLOCK);
+		CHECK_EQ(one_request(IOCB_CMD_PWRITE, fd, buf, BLOCK, 0, 0),
+			 (long)BLOCK);
+	}
+	CHECK_EQ(fstat(fd, &st), 0);
+	CHECK_EQ(st.st_size, 4 * (long)BLOCK);
+	for (i = 0; i < 4; i++) {
+		CHECK_EQ(one_request(IOCB_CMD_PREAD, fd, buf, BLOCK,
+				     i * (off_t)BLOCK, 0), (long)BLOCK);
+		CHECK_EQ(buf[0], 0x60 + i);
+	}
+	return PASS;
+}
+
+/* What would have to wait says so in its event, and nothing was written. */
+static int file_nowait(void)
+{
+	int fd = prepared_file("nowait"), empty = open_file("empty", O_CREAT);
+	char *buf = pages(BLOCK);
+	struct stat st;
+	long ret;
+
+	DEVIATION("-EAGAIN of RWF_NOWAIT came from io_submit()",
+		  "it is in the event");
+	ret = one_request(IOCB_CMD_PREAD, fd, buf, BLOCK, 0, RWF_NOWAIT);
+	SKIP_IF(ret == -EOPNOTSUPP, "the file system does not know RWF_NOWAIT");
+	CHECK(ret == (long)BLOCK || ret == -EAGAIN, "%ld", ret);
+	ret = one_request(IOCB_CMD_PWRITE, empty, buf, BLOCK, 0, RWF_NOWAIT);
+	CHECK_EQ(ret, -EAGAIN);
+	CHECK_EQ(fstat(empty, &st), 0);
+	CHECK_EQ(st.st_size, 0);
+	return PASS;
+}
+
+/* The last name and the last descriptor go, the requests do not. */
+static int file_unlink_and_close_with_io_in_flight(void)
+{
+	int i, op;
+
+	for (op = IOCB_CMD_PREAD; op <= IOCB_CMD_PWRITE; op++) {
+		aio_context_t ctx = polled_context(16);
+		int fd = prepared_file("unlinked");
+		struct iocb iocbs[16], *ptrs[16];
+		struct io_event events[16];
+		char path[PATH_MAX];
+
+		for (i = 0; i < 16; i++) {
+			prep_hipri(&iocbs[i], op, fd, pages(BLOCK), BLOCK,
+				   i * (off_t)BLOCK);
+			ptrs[i] = &iocbs[i];
+		}
+		CHECK_EQ(sys_io_submit(ctx, 16, ptrs), 16);
+		snprintf(path, sizeof(path), "%s/unlinked", directory);
+		CHECK_EQ(unlink(path), 0);
+		CHECK_EQ(close(fd), 0);
+		CHECK_PASS(reap(ctx, 16, events));
+		for (i = 0; i < 16; i++)
+			CHECK_EQ(events[i].res, (long)BLOCK);
+		CHECK_EQ(sys_io_destroy(ctx), 0);
+	}
+	return PASS;
+}
+
+/* Freezing waits for writes that only their owner could poll for. */
+static int file_freeze_with_writes_in_flight(void)
+{
+	aio_context_t ctx = polled_context(16);
+	int i, dir, fd = prepared_file("frozen");
+	struct iocb iocbs[16], *ptrs[16];
+	struct io_event events[16];
+	double took;
+	long ret;
+
+	DEVIATION("nothing happened before the owner polled",
+		  "a worker polls after 0.1 s");
+	for (i = 0; i < 16; i++) {
+		prep_hipri(&iocbs[i], IOCB_CMD_PWRITE, fd, pages(BLOCK), BLOCK,
+			   i * (off_t)BLOCK);
+		ptrs[i] = &iocbs[i];
+	}
+	dir = open_path(directory, O_RDONLY);
+	CHECK_EQ(sys_io_submit(ctx, 16, ptrs), 16);
+	took = now();
+	ret = ioctl(dir, FIFREEZE, 0);
+	took = now() - took;
+	if (!ret)
+		ret = ioctl(dir, FITHAW, 0);
+	CHECK_EQ(ret, 0);
+	CHECK(took < 5, "it took %.3f s", took);
+	CHECK_PASS(reap(ctx, 16, events));
+	for (i = 0; i < 16; i++)
+		CHECK_EQ(events[i].res, (long)BLOCK);
+	return PASS;
+}
+
+/* Reads of two contexts, and writes of one, to one file, in turn. */
+static int file_two_contexts(void)
+{
+	aio_context_t one = polled_context(16), two = polled_context(16);
+	struct iocb reads[16], writes[16], *rptrs[16], *wptrs[16];
+	int i, round, fd = prepared_file("shared");
+	struct io_event events[16];
+
+	for (i = 0; i < 16; i++) {
+		prep_hipri(&reads[i], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+			   i * (off_t)BLOCK);
+		prep_hipri(&writes[i], IOCB_CMD_PWRITE, fd, pages(BLOCK), BLOCK,
+			   (i + 64) * (off_t)BLOCK);
+		rptrs[i] = &reads[i];
+		wptrs[i] = &writes[i];
+	}
+	for (round = 0; round < 50; round++) {
+		double start = now();
+
+		CHECK_EQ(sys_io_submit(one, 16, rptrs), 16);
+		CHECK_EQ(sys_io_submit(two, 16, wptrs), 16);
+		CHECK_EQ(sys_io_getevents(one, 16, 16, events, NULL), 16);
+		for (i = 0; i < 16; i++)
+			CHECK_EQ(events[i].res, (long)BLOCK);
+		CHECK_EQ(sys_io_getevents(two, 16, 16, events, NULL), 16);
+		for (i = 0; i < 16; i++)
+			CHECK_EQ(events[i].res, (long)BLOCK);
+		CHECK(now() - start < STALL, "it took %.3f s", now() - start);
+	}
+	return PASS;
+}
+
+/* Reads may find the file shorter than it was, but never another's data. */
+static int file_truncate_to_nothing_under_reads(void)
+{
+	aio_context_t ctx = polled_context(16);
+	int i, fd = prepared_file("shrunk");
+	struct iocb iocbs[16], *ptrs[16];
+	struct io_event events[16];
+	double start = now();
+
+	for (i = 0; i < 16; i++) {
+		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+			   i * (off_t)BLOCK);
+		iocbs[i].aio_data = (unsigned int)i;
+		ptrs[i] = &iocbs[i];
+	}
+	CHECK_EQ(sys_io_submit(ctx, 16, ptrs), 16);
+	CHECK_EQ(ftruncate(fd, 0), 0);
+	CHECK(now() - start < STALL, "it took %.3f s", now() - start);
+	CHECK_PASS(reap(ctx, 16, events));
+	for (i = 0; i < 16; i++) {
+		unsigned long nr = events[i].data;
+
+		/* They were submitted when the data was there. */
+		CHECK_EQ(events[i].res, (long)BLOCK);
+		CHECK(has_stamp((void *)(uintptr_t)iocbs[nr].aio_buf, BLOCK, nr,
+				0), "wrong data in %lu", nr);
+	}
+	CHECK_EQ(sys_io_submit(ctx, 1, ptrs), 1);
+	CHECK_PASS(reap(ctx, 1, events));
+	CHECK_EQ(events[0].res, 0);
+	return PASS;
+}
+
 const struct test_case file_cases[] = {
+	CASE(file_mapped_buffer_efault),
+	CASE(file_private_mapping_as_buffer),
+	CASE(file_buffered_eopnotsupp),
+	CASE(file_directory_is_refused),
+	CASE(file_read_of_a_hole),
+	CASE(file_preallocated),
+	CASE(file_append),
+	CASE(file_nowait),
+	CASE(file_unlink_and_close_with_io_in_flight),
+	CASE(file_freeze_with_writes_in_flight),
+	CASE(file_two_contexts),
+	CASE(file_truncate_to_nothing_under_reads),
 	CASE(file_overwrite_and_read),
 	CASE(file_overwrite_and_read_fixed),
 	CASE(file_overwrite_and_read_deep),

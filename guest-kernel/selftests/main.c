@@ -238,6 +238,7 @@ int main(int argc, char **argv)
 		ADD(setup_cases);
 		ADD(submit_cases);
 		ADD(poll_cases);
+		ADD(tag_cases);
 		ADD(buffer_cases);
 		ADD(limit_cases);
 		ADD(race_cases);

@@ -6,7 +6,13 @@
 #include "tests.h"
 
 #ifndef RWF_HIPRI
-#define RWF_HIPRI	1
+#define RWF_HIPRI	0x01
+#endif
+#ifndef RWF_DSYNC
+#define RWF_DSYNC	0x02
+#endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT	0x08
 #endif
 
 static int hipri_on_unpolled_context_einval(void)
@@ -372,7 +378,379 @@ static int several_files_in_one_batch(void)
 	return PASS;
 }
 
+static int bad_context_einval(void)
+{
+	aio_context_t ctx = polled_context(8);
+	struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PREAD, open_device(), pages(BLOCK), BLOCK,
+		   0);
+	CHECK_EQ(submit1(ctx + PAGE, &iocb), -EINVAL);
+	CHECK_EQ(submit1(0, &iocb), -EINVAL);
+	CHECK_EQ(submit1((aio_context_t)pages(PAGE), &iocb), -EINVAL);
+	return PASS;
+}
+
+/* On a polled context as on one that is not. */
+static int sizes_that_overflow_einval(void)
+{
+	aio_context_t ctxs[2] = { polled_context(8), 0 };
+	int i, fd = open_device();
+
+	CHECK_EQ(sys_io_setup(8, &ctxs[1]), 0);
+	for (i = 0; i < 2; i++) {
+		struct iocb iocb;
+
+		prep(&iocb, IOCB_CMD_PREAD, fd, pages(BLOCK), 1UL << 63, 0);
+		iocb.aio_flags = i ? 0 : IOCB_FLAG_HIPRI;
+		CHECK_EQ(submit1(ctxs[i], &iocb), -EINVAL);
+		iocb.aio_nbytes = ~0ULL;
+		CHECK_EQ(submit1(ctxs[i], &iocb), -EINVAL);
+		iocb.aio_nbytes = BLOCK;
+		iocb.aio_offset = -1;
+		CHECK_EQ(submit1(ctxs[i], &iocb), -EINVAL);
+	}
+	return PASS;
+}
+
+/* Refused by the device's file, so there is an event that says so. */
+static int unaligned_transfer_event_einval(void)
+{
+	aio_context_t ctx = polled_context(8);
+	int i, fd = open_device();
+
+	for (i = 0; i < 2; i++) {
+		struct io_event event;
+		struct iocb iocb;
+
+		prep_hipri(&iocb, IOCB_CMD_PREAD, fd, pages(BLOCK),
+			   i ? BLOCK : 100, i ? 100 : 0);
+		CHECK_EQ(submit1(ctx, &iocb), 1);
+		CHECK_PASS(reap(ctx, 1, &event));
+		CHECK_EQ(event.res, -EINVAL);
+	}
+	return PASS;
+}
+
+static int no_memory_there_event_efault(void)
+{
+	aio_context_t ctx = polled_context(8);
+	char *buf = pages(BLOCK);
+	struct io_event event;
+	struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PREAD, open_device(), buf + BLOCK, BLOCK, 0);
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, -EFAULT);
+	return PASS;
+}
+
+static int polled_nothing_to_transfer(void)
+{
+	aio_context_t ctx = polled_context(8);
+	struct io_event event;
+	struct iocb iocb;
+	int op;
+
+	for (op = IOCB_CMD_PREAD; op <= IOCB_CMD_PWRITE; op++) {
+		prep_hipri(&iocb, op, open_device(), pages(BLOCK), 0, 0);
+		CHECK_EQ(submit1(ctx, &iocb), 1);
+		CHECK_PASS(reap(ctx, 1, &event));
+		CHECK_EQ(event.res, 0);
+	}
+	return PASS;
+}
+
+static int polled_end_of_the_device(void)
+{
+	aio_context_t ctx = polled_context(8);
+	int fd = open_device();
+	off_t end = lseek(fd, 0, SEEK_END);
+	struct io_event event;
+	struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PREAD, fd, pages(4 * BLOCK), 4 * BLOCK,
+		   end - (off_t)BLOCK);
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, (long)BLOCK);
+	iocb.aio_offset = end;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, 0);
+	iocb.aio_lio_opcode = IOCB_CMD_PWRITE;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, -ENOSPC);
+	return PASS;
+}
+
+static int polled_rw_flags(void)
+{
+	aio_context_t ctx = polled_context(8);
+	struct io_event event;
+	struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PWRITE, open_device(), pages(BLOCK), BLOCK,
+		   0);
+	iocb.aio_rw_flags = 1 << 30;
+	CHECK_EQ(submit1(ctx, &iocb), -EOPNOTSUPP);
+	iocb.aio_rw_flags = RWF_HIPRI;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, (long)BLOCK);
+	iocb.aio_rw_flags = RWF_DSYNC;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, (long)BLOCK);
+	return PASS;
+}
+
+/* On a device that has room, not to be willing to wait changes nothing. */
+static int polled_nowait_event(void)
+{
+	aio_context_t ctx = polled_context(8);
+	struct io_event event;
+	struct iocb iocb;
+
+	DEVIATION("-EAGAIN of RWF_NOWAIT came from io_submit()",
+		  "it is in the event");
+	prep_hipri(&iocb, IOCB_CMD_PREAD, open_device(), pages(BLOCK), BLOCK,
+		   0);
+	iocb.aio_rw_flags = RWF_NOWAIT;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, (long)BLOCK);
+	/* It has to be split, which needs a second request */
+	prep_hipri(&iocb, IOCB_CMD_PREAD, open_device(), pages(SPLIT_LEN),
+		   SPLIT_LEN, 0);
+	iocb.aio_rw_flags = RWF_NOWAIT;
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK(event.res == -EAGAIN || event.res == (long)SPLIT_LEN, "%lld",
+	      event.res);
+	return PASS;
+}
+
+static int polled_priority(void)
+{
+	aio_context_t ctx = polled_context(8);
+	struct io_event event;
+	struct iocb iocb;
+
+	prep_hipri(&iocb, IOCB_CMD_PREAD, open_device(), pages(BLOCK), BLOCK,
+		   0);
+	iocb.aio_flags |= IOCB_FLAG_IOPRIO;
+	iocb.aio_reqprio = 2 << 13 | 4;		/* best effort */
+	CHECK_EQ(submit1(ctx, &iocb), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.res, (long)BLOCK);
+	iocb.aio_reqprio = 7 << 13;		/* no such class */
+	CHECK_EQ(submit1(ctx, &iocb), -EINVAL);
+	return PASS;
+}
+
+static int polled_tmpfs_file_eopnotsupp(void)
+{
+	aio_context_t ctx = polled_context(8);
+	int fd = (int)syscall(SYS_memfd_create, "file", 0);
+	struct iocb iocb;
+
+	CHECK(fd >= 0, "memfd_create: %s", strerror(errno));
+	/* It may take the flag, or not: it has nothing to poll either way. */
+	fcntl(fd, F_SETFL, O_DIRECT);
+	prep_hipri(&iocb, IOCB_CMD_PWRITE, fd, pages(BLOCK), BLOCK, 0);
+	CHECK_EQ(submit1(ctx, &iocb), -EOPNOTSUPP);
+	return PASS;
+}
+
+/* Where iocbs are not mapped, the key is written as it has always been. */
+static int polled_plain_iocb_gets_its_key(void)
+{
+	struct iocb *iocb = pages(PAGE);
+	aio_context_t ctx = polled_context(8);
+	struct io_event event;
+
+	prep_hipri(iocb, IOCB_CMD_PREAD, open_device(), pages(BLOCK), BLOCK, 0);
+	iocb->aio_key = 77;
+	CHECK_EQ(submit1(ctx, iocb), 1);
+	CHECK_EQ(iocb->aio_key, 0);
+	CHECK_PASS(reap(ctx, 1, &event));
+	mprotect(iocb, PAGE, PROT_READ);
+	CHECK_EQ(submit1(ctx, iocb), -EFAULT);
+	return PASS;
+}
+
+/* Refused, and the request is none the worse for it. */
+static int cancel_leaves_the_request_alone(void)
+{
+	struct iocb *iocbs = pages(PAGE);
+	struct io_event event;
+	aio_context_t ctx;
+	unsigned int flags;
+
+	for (flags = IOPOLL; flags <= (IOPOLL | USERIOCB); flags++) {
+		struct iocb *iocb = flags & USERIOCB ? slot(0) : iocbs;
+
+		if (!(flags & IOPOLL))
+			continue;
+		ctx = 0;
+		CHECK_EQ(sys_io_setup2(4, flags, iocbs, NULL, NULL, &ctx), 0);
+		prep_hipri(&iocbs[0], IOCB_CMD_PREAD, open_device(),
+			   pages(SPLIT_LEN), SPLIT_LEN, 0);
+		CHECK_EQ(submit1(ctx, iocb), 1);
+		CHECK_EQ(sys_io_cancel(ctx, &iocbs[0], &event), -EINVAL);
+		CHECK_PASS(reap(ctx, 1, &event));
+		CHECK_EQ(event.res, (long)SPLIT_LEN);
+		CHECK_EQ(sys_io_destroy(ctx), 0);
+	}
+	return PASS;
+}
+
+static int useriocb_same_index_twice(void)
+{
+	struct iocb *iocbs = pages(PAGE), *ptrs[4];
+	aio_context_t ctx = mapped_context(4, IOPOLL, iocbs);
+	struct io_event events[4];
+	int i;
+
+	prep_hipri(&iocbs[3], IOCB_CMD_PREAD, open_device(), pages(BLOCK),
+		   BLOCK, 0);
+	iocbs[3].aio_data = 9;
+	for (i = 0; i < 4; i++)
+		ptrs[i] = slot(3);
+	CHECK_EQ(sys_io_submit(ctx, 4, ptrs), 4);
+	CHECK_PASS(reap(ctx, 4, events));
+	for (i = 0; i < 4; i++) {
+		CHECK_EQ(events[i].obj, 3);
+		CHECK_EQ(events[i].data, 9);
+	}
+	return PASS;
+}
+
+static int useriocb_bad_index_in_the_middle_short_count(void)
+{
+	struct iocb *iocbs = pages(PAGE);
+	aio_context_t ctx = mapped_context(4, IOPOLL, iocbs);
+	struct iocb *ptrs[4] = { slot(0), slot(1), slot(4), slot(2) };
+	struct io_event events[4];
+	int i, fd = open_device();
+
+	for (i = 0; i < 4; i++)
+		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+			   0);
+	CHECK_EQ(sys_io_submit(ctx, 4, ptrs), 2);
+	CHECK_EQ(sys_io_submit(ctx, 2, ptrs + 2), -EINVAL);
+	CHECK_PASS(reap(ctx, 2, events));
+	CHECK_EQ(events[0].obj + events[1].obj, 1);
+	CHECK_EQ(sys_io_getevents(ctx, 1, 4, events, NULL), 0);
+	return PASS;
+}
+
+/* What a slot holds is checked when it is submitted, as anywhere else. */
+static int useriocb_contents_are_checked(void)
+{
+	struct iocb *iocbs = pages(PAGE);
+	aio_context_t ctx = mapped_context(1, IOPOLL, iocbs);
+	int fd = open_device();
+
+	CHECK_EQ(submit1(ctx, slot(0)), -EINVAL);
+	prep_hipri(iocbs, IOCB_CMD_PREAD, 9999, pages(BLOCK), BLOCK, 0);
+	CHECK_EQ(submit1(ctx, slot(0)), -EBADF);
+	iocbs->aio_fildes = (unsigned int)fd;
+	iocbs->aio_reserved2 = 1;
+	CHECK_EQ(submit1(ctx, slot(0)), -EINVAL);
+	iocbs->aio_reserved2 = 0;
+	iocbs->aio_flags = 0;
+	CHECK_EQ(submit1(ctx, slot(0)), -EINVAL);
+	iocbs->aio_flags = IOCB_FLAG_HIPRI;
+	iocbs->aio_lio_opcode = IOCB_CMD_FSYNC;
+	CHECK_EQ(submit1(ctx, slot(0)), -EINVAL);
+	return PASS;
+}
+
+/* Somebody else fills the array in. */
+static int useriocb_in_shared_memory(void)
+{
+	struct iocb *iocbs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	aio_context_t ctx = mapped_context(8, IOPOLL, iocbs);
+	int fd = open_device();
+	void *buf = pages(BLOCK);
+	struct io_event event;
+	pid_t child = fork();
+
+	if (!child) {
+		prep_hipri(&iocbs[6], IOCB_CMD_PREAD, fd, buf, BLOCK, 0);
+		iocbs[6].aio_data = 99;
+		_exit(0);
+	}
+	CHECK_PASS(expect_success(child, 10));
+	CHECK_EQ(submit1(ctx, slot(6)), 1);
+	CHECK_PASS(reap(ctx, 1, &event));
+	CHECK_EQ(event.data, 99);
+	CHECK_EQ(event.res, (long)BLOCK);
+	return PASS;
+}
+
+/* One copy is what is checked and what is submitted, however it changes. */
+static int useriocb_is_read_once(void)
+{
+	struct iocb *iocbs = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	aio_context_t ctx = mapped_context(1, IOPOLL, iocbs);
+	int i, fd = open_device();
+	struct io_event event;
+	pid_t child;
+
+	DEVIATION("the shared iocb was read again and again",
+		  "one copy, and only that is looked at");
+	prep_hipri(&iocbs[0], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK, 0);
+	child = fork();
+	if (!child) {
+		volatile struct iocb *iocb = iocbs;
+
+		for (;;) {
+			iocb->aio_lio_opcode = IOCB_CMD_FSYNC;
+			iocb->aio_flags = 0;
+			iocb->aio_lio_opcode = IOCB_CMD_PREAD;
+			iocb->aio_flags = IOCB_FLAG_HIPRI;
+		}
+	}
+	/* Either it is a polled read, or it is refused. */
+	for (i = 0; i < 3000; i++) {
+		long ret = submit1(ctx, slot(0));
+
+		if (ret == -EINVAL)
+			continue;
+		CHECK_EQ(ret, 1);
+		CHECK_PASS(reap(ctx, 1, &event));
+		CHECK_EQ(event.res, (long)BLOCK);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return PASS;
+}
+
 const struct test_case submit_cases[] = {
+	CASE(bad_context_einval),
+	CASE(sizes_that_overflow_einval),
+	CASE(unaligned_transfer_event_einval),
+	CASE(no_memory_there_event_efault),
+	CASE(polled_nothing_to_transfer),
+	CASE(polled_end_of_the_device),
+	CASE(polled_rw_flags),
+	CASE(polled_nowait_event),
+	CASE(polled_priority),
+	CASE(polled_tmpfs_file_eopnotsupp),
+	CASE(polled_plain_iocb_gets_its_key),
+	CASE(cancel_leaves_the_request_alone),
+	CASE(useriocb_same_index_twice),
+	CASE(useriocb_bad_index_in_the_middle_short_count),
+	CASE(useriocb_contents_are_checked),
+	CASE(useriocb_in_shared_memory),
+	CASE(useriocb_is_read_once),
 	CASE(hipri_on_unpolled_context_einval),
 	CASE(polled_context_without_hipri_einval),
 	CASE(rwf_hipri_is_not_the_switch),

@@ -30,11 +30,11 @@ extern const char *directory;
 #define BLOCK		4096UL
 
 extern const struct test_case setup_cases[], submit_cases[], poll_cases[],
-	buffer_cases[], limit_cases[], race_cases[], life_cases[],
-	trace_cases[], old_cases[], file_cases[];
+	tag_cases[], buffer_cases[], limit_cases[], race_cases[],
+	life_cases[], trace_cases[], old_cases[], file_cases[];
 extern const unsigned int nr_setup_cases, nr_submit_cases, nr_poll_cases,
-	nr_buffer_cases, nr_limit_cases, nr_race_cases, nr_life_cases,
-	nr_trace_cases, nr_old_cases, nr_file_cases;
+	nr_tag_cases, nr_buffer_cases, nr_limit_cases, nr_race_cases,
+	nr_life_cases, nr_trace_cases, nr_old_cases, nr_file_cases;
 
 #define TABLE(name)							\
 	const unsigned int nr_##name = sizeof(name) / sizeof(name[0])
