@@ -189,8 +189,10 @@ impl RegisterFile {
             && self.acq.is_multiple_of(page)
     }
 
-    /// The controller started.
+    /// The controller started. Whoever shut down a disabled controller has no CC.EN to clear that
+    /// would end it: this does.
     pub fn set_ready(&mut self) {
+        self.csts.set_shst(SHST_NORMAL);
         self.csts.set_rdy(true);
     }
 

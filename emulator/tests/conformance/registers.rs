@@ -248,3 +248,15 @@ fn beyond_the_bar_nothing_happens() {
         assert_eq!(host.read32(CSTS), status, "offset {offset:#x}");
     }
 }
+
+/// Without CC.EN there is no reset to make before the controller starts again.
+#[test]
+fn shutdown_of_a_disabled_controller_does_not_outlast_its_start() {
+    let mut host = Host::disabled();
+    host.write32(CC, 1 << 14);
+    host.settle();
+    host.write32(CC, 0);
+    host.enable();
+    let page = host.page();
+    host.admin_ok(identify(0x01, 0, page));
+}
