@@ -320,6 +320,10 @@ impl Engine {
             return false;
         }
         self.polling = false;
+        if !self.is_running() {
+            // Nothing is rung, and after a shutdown the host's memory is not to be touched.
+            return true;
+        }
         self.announce_all();
         ShadowDoorbells::barrier();
         if self.work_arrived() {
@@ -332,7 +336,9 @@ impl Engine {
     /// Back to polling: event indices stay behind the last seen tail.
     pub fn resume_polling(&mut self) {
         self.polling = true;
-        self.announce_all();
+        if self.is_running() {
+            self.announce_all();
+        }
     }
 
     /// Function-level or subsystem reset by the transport.

@@ -198,3 +198,19 @@ fn wrong_shadow_tail_is_an_event_and_harmless() {
     });
     assert_eq!(event, INVALID_VALUE);
 }
+
+#[test]
+fn sleep_after_shutdown_writes_nothing() {
+    let mut host = Host::new();
+    let shadow = Shadow::configure(&mut host);
+    host.create_queue(1, 8, None);
+    host.write32(CC, CC_ENABLE | 1 << 14);
+    host.settle();
+    assert_eq!(host.read32(CSTS) >> 2 & 3, 2, "SHST: complete");
+    host.put(shadow.doorbells, &[0xEE; 4096]);
+    host.put(shadow.events, &[0xEE; 4096]);
+    assert!(host.device.engine().prepare_sleep());
+    host.device.engine().resume_polling();
+    assert_eq!(host.get(shadow.doorbells, 4096), [0xEE; 4096]);
+    assert_eq!(host.get(shadow.events, 4096), [0xEE; 4096]);
+}
