@@ -25,4 +25,5 @@ pub mod observe;
 pub mod pci;
 pub mod reference;
 pub mod spec;
+mod sync;
 pub mod timing;

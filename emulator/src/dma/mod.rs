@@ -12,6 +12,7 @@ mod ram;
 mod ring;
 mod segments;
 mod shadow;
+mod slots;
 
 #[cfg(test)]
 mod tests;

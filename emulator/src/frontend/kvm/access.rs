@@ -7,11 +7,12 @@
 //! has said that it sleeps is woken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::drive::Event;
 use crate::pci::Region;
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::thread;
 
 /// Cells are this far apart, so that two vCPUs share no cache line, nor the one fetched with it.
 const CELL_ALIGNMENT: usize = 128;
@@ -156,7 +157,7 @@ impl AccessPort {
         while cell.state.load(Ordering::Acquire) == WAITING {
             spins += 1;
             if spins < SPINS {
-                std::hint::spin_loop();
+                thread::spin_loop();
                 continue;
             }
             if self.shared.closed.load(Ordering::Acquire) {
@@ -164,9 +165,9 @@ impl AccessPort {
             }
             let begun = begun.get_or_insert_with(Instant::now);
             if begun.elapsed() > SLOW {
-                std::thread::sleep(Duration::from_micros(100));
+                thread::sleep(Duration::from_micros(100));
             } else {
-                std::thread::yield_now();
+                thread::yield_now();
             }
         }
         Some(())
@@ -245,70 +246,5 @@ fn kind(region: Region) -> u32 {
     match region {
         Region::Bar0 => REGION_BAR0,
         Region::Config => REGION_CONFIG,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn read_is_answered_by_the_other_side() {
-        let (port, queue) = channel(2).unwrap();
-        let poller = std::thread::spawn(move || {
-            let mut seen = Vec::new();
-            while seen.len() < 2 {
-                queue.serve(|_, access| {
-                    seen.push((access.region, access.offset, access.size, access.data));
-                    0x1122_3344_5566_7788
-                });
-            }
-            seen
-        });
-        let mut data = [0; 4];
-        port.read(1, Region::Bar0, 0x1C, &mut data);
-        port.write(1, Region::Config, 0x04, &[6, 0]);
-
-        assert_eq!(data, [0x88, 0x77, 0x66, 0x55]);
-        assert_eq!(
-            poller.join().unwrap(),
-            [
-                (Region::Bar0, 0x1C, 4, None),
-                (Region::Config, 0x04, 2, Some(6))
-            ]
-        );
-    }
-
-    #[test]
-    fn read_without_a_poller_gives_ones() {
-        let (port, queue) = channel(1).unwrap();
-        drop(queue);
-        let mut data = [0; 8];
-        port.read(0, Region::Bar0, 0, &mut data);
-        assert_eq!(data, [0xFF; 8]);
-    }
-
-    #[test]
-    fn prepare_sleep_with_an_access_waiting_refuses() {
-        let (port, queue) = channel(1).unwrap();
-        assert!(queue.prepare_sleep());
-        let guest = std::thread::spawn(move || port.write(0, Region::Bar0, 0, &[1]));
-        while queue.is_empty() {
-            std::hint::spin_loop();
-        }
-        assert!(!queue.prepare_sleep());
-        queue.serve(|_, _| 0);
-        guest.join().unwrap();
-    }
-
-    #[test]
-    fn bar0_offset_outside_is_none() {
-        let (port, queue) = channel(1).unwrap();
-        assert_eq!(port.bar0_offset(0, 0x4000), None);
-        queue.publish_bar0(Some(0xE000_0000));
-        assert_eq!(port.bar0_offset(0xE000_3FFF, 0x4000), Some(0x3FFF));
-        assert_eq!(port.bar0_offset(0xE000_4000, 0x4000), None);
-        queue.publish_bar0(None);
-        assert_eq!(port.bar0_offset(0xE000_0000, 0x4000), None);
     }
 }

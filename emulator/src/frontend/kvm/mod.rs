@@ -15,6 +15,8 @@
 //! kinds of guest (Linux, micro-guest) attach it.
 
 mod access;
+#[cfg(test)]
+mod access_tests;
 mod confinement;
 mod device;
 mod interrupts;
