@@ -63,6 +63,14 @@ pub struct Check {
     /// Whether it has a boot of its own, because of what it leaves behind. Checks with faults do.
     #[serde(default)]
     pub own_boot: bool,
+    /// The first namespace is a file that outlives the boot.
+    #[serde(default)]
+    pub media_file: bool,
+    /// In how many boots it is run, one after another. The scripts find the number of the round and the
+    /// last line that the round before printed in `HIPRI_ROUND` and `HIPRI_PREVIOUS`; the draws of faults
+    /// differ from round to round.
+    #[serde(default = "once")]
+    pub rounds: u32,
     /// Rules by which the device errs, as of docs/faults.md.
     #[serde(default, rename = "fault")]
     pub faults: Vec<toml::Table>,
@@ -103,14 +111,26 @@ impl Check {
             .then(|| format!("is about hipri's device; this is {device}"))
     }
 
-    /// The rules by which the device errs, as a file of such rules has them.
-    pub fn fault_rules(&self) -> Option<String> {
+    /// The rules by which the device errs in this round, as a file of such rules has them.
+    pub fn fault_rules(&self, round: u32) -> Option<String> {
         if self.faults.is_empty() {
             return None;
         }
         let rules = self.faults.iter().cloned().map(toml::Value::Table);
-        let file = toml::Table::from_iter([("rule".to_owned(), rules.collect::<Vec<_>>().into())]);
+        let file = toml::Table::from_iter([
+            ("seed".to_owned(), i64::from(round).into()),
+            ("rule".to_owned(), rules.collect::<Vec<_>>().into()),
+        ]);
         Some(file.to_string())
+    }
+
+    /// Whether it needs boots of its own.
+    pub fn is_alone(&self) -> bool {
+        self.own_boot
+            || self.media_file
+            || self.rounds > 1
+            || self.expect.power_off
+            || !self.faults.is_empty()
     }
 
     fn begin_with(&mut self, prelude: &str) {
@@ -126,10 +146,13 @@ impl Check {
         if self.run.trim().is_empty() {
             return Some("run is empty".to_owned());
         }
-        if self.seconds == 0 {
-            return Some("seconds must be 1 or more".to_owned());
+        if self.seconds == 0 || self.rounds == 0 {
+            return Some("seconds and rounds must be 1 or more".to_owned());
         }
-        if let Some(rules) = self.fault_rules()
+        if self.expect.media && !self.media_file {
+            return Some("expect.media means nothing without media-file".to_owned());
+        }
+        if let Some(rules) = self.fault_rules(1)
             && let Err(error) = Rules::parse(&rules, "fault")
         {
             return Some(error.to_string());
@@ -230,6 +253,10 @@ fn default_device() -> String {
     "default".to_owned()
 }
 
+fn once() -> u32 {
+    1
+}
+
 fn one_minute() -> u64 {
     60
 }
@@ -280,8 +307,11 @@ mod tests {
             assert!(reason.contains("QEMU's own nvme"), "{reason}");
         }
         assert_eq!(check("").unfit_for(DeviceKind::Qemu), None);
-        assert_eq!(check("").fault_rules(), None);
-        assert_eq!(faulty.fault_rules().unwrap(), "[[rule]]\nact = \"drop\"\n");
+        assert_eq!(check("").fault_rules(1), None);
+        assert_eq!(
+            faulty.fault_rules(7).unwrap(),
+            "seed = 7\n\n[[rule]]\nact = \"drop\"\n"
+        );
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub struct Expectation {
     pub may_skip: Vec<String>,
     /// What the device must have counted meanwhile.
     pub counters: Option<CounterRule>,
+    /// The medium holds what the script says, in lines `media OFFSET LENGTH SHA256`; looked at from
+    /// outside, after the boot.
+    pub media: bool,
+    /// The script ends with the guest's power-off.
+    pub power_off: bool,
 }
 
 /// How the job's I/Os must have been completed. Their number is what fio says in [`FIO_OUTPUT`].

@@ -8,6 +8,7 @@ mod export;
 mod guest_ktap;
 mod judge;
 mod kernel_log;
+mod media;
 mod plan;
 mod run;
 mod verdict;

@@ -81,12 +81,11 @@ impl Item<'_> {
 
     fn shares_boot(&self, other: &Self) -> bool {
         let (one, two) = (self.check, other.check);
-        let alone = |check: &Check| check.own_boot || !check.faults.is_empty();
         self.kernel == other.kernel
             && one.kernel_args == two.kernel_args
             && one.device == two.device
-            && !alone(one)
-            && !alone(two)
+            && !one.is_alone()
+            && !two.is_alone()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use hipri_agent::{Command, CommandList, Event, Job};
@@ -10,6 +11,7 @@ use hipri_agent::{Command, CommandList, Event, Job};
 use super::definition::Check;
 use super::judge::{FIO_OUTPUT, judge};
 use super::kernel_log;
+use super::media::MediaFile;
 use super::plan::{Item, KernelName, Plan};
 use super::verdict::{Status, Verdict};
 use crate::guest::{FIO_ENGINE, Guest};
@@ -128,52 +130,131 @@ fn retry(
     })
 }
 
-/// Boots once and gives the verdicts on the items that were reached, at least one.
+/// Boots and gives the verdicts on the items that were reached, at least one. An item that is run in
+/// several rounds is alone.
 fn run_boot(
     environment: &Environment<'_>,
     items: &[Item<'_>],
     prefix: &str,
     progress: &dyn Progress,
 ) -> anyhow::Result<Vec<Verdict>> {
-    let first = items[0];
-    let (commands, roles) = commands(environment, items);
-    let mut machine = environment.machine.clone();
-    machine.kernel = match first.kernel {
-        KernelName::Ours(flavour) => &environment.guest.kernel(flavour)?.path,
-        KernelName::File => environment.kernel_file.context("there is no kernel file")?,
+    let check = items[0].check;
+    let name = check.device.as_deref();
+    let mut device = match name {
+        Some(name) => (environment.device_file)(name)?,
+        None => environment.machine.device.device.clone(),
     };
-    machine.log_prefix = prefix;
-    machine.commands = commands;
-    machine.kernel_args.splice(0..0, kernel_words(first.check));
-    if let Some(name) = &first.check.device {
-        machine.device.device = (environment.device_file)(name)?;
-    }
-    if let Some(rules) = first.check.fault_rules() {
-        let path = environment.folder.join(format!("{prefix}faults.toml"));
-        std::fs::write(&path, rules).with_context(|| format!("writing {}", path.display()))?;
-        machine.device.faults = Some(path);
-    }
-    let mut step = progress.step(&format!(
-        "suite {} on the {} kernel",
-        environment.name, first.kernel
-    ));
-    step.total(machine.commands.jobs.len() as u64);
-    let report = machine::run(&machine, &mut |record| match &record.event {
-        Event::JobStart { name, .. } => step.detail(name),
-        Event::JobEnd { job, .. } => step.position(u64::from(*job) + 1),
-        _ => {}
-    })?;
-    let boot = Boot {
-        roles: &roles,
-        report: &report,
+    let media = match check.media_file {
+        true => Some(MediaFile::new(&device, environment.folder, prefix)?),
+        false => None,
     };
-    let verdicts: Vec<_> = items
-        .iter()
-        .enumerate()
-        .map_while(|(index, item)| boot.verdict(index, item.check))
-        .collect();
-    step.done(&format!("{} checks", verdicts.len()));
-    Ok(verdicts)
+    if let Some(media) = &media {
+        device.clone_from(&media.device);
+    }
+    let mut previous = String::new();
+    let mut took = Duration::ZERO;
+    for number in 1.. {
+        let last = number == check.rounds;
+        let round_prefix = match check.rounds {
+            1 => prefix.to_owned(),
+            _ => format!("{prefix}round-{number}-"),
+        };
+        let round = Round {
+            number,
+            previous: &previous,
+            device: &device,
+            prefix: &round_prefix,
+        };
+        let (mut verdicts, report) = round.run(environment, items, progress)?;
+        let output = run_output(&report, check);
+        if let (true, Some(media)) = (check.expect.media, &media) {
+            for complaint in media.complaints(&output) {
+                verdicts[0].complain(complaint);
+            }
+        }
+        took += verdicts[0].took;
+        if last || verdicts[0].status.is_bad() {
+            if check.rounds > 1 {
+                verdicts[0].notes.push(format!("{number} rounds"));
+                verdicts[0].took = took;
+            }
+            return Ok(verdicts);
+        }
+        previous = output.lines().next_back().unwrap_or_default().to_owned();
+    }
+    Ok(Vec::new())
+}
+
+/// What the first check's script printed.
+fn run_output(report: &RunReport, check: &Check) -> String {
+    let job = u32::from(check.setup.is_some());
+    let job = report.transcript.jobs.get(&job);
+    job.map_or_else(String::new, |job| {
+        String::from_utf8_lossy(&job.stdout).into_owned()
+    })
+}
+
+/// One boot.
+struct Round<'a> {
+    number: u32,
+    previous: &'a str,
+    device: &'a Path,
+    prefix: &'a str,
+}
+
+impl Round<'_> {
+    fn run(
+        &self,
+        environment: &Environment<'_>,
+        items: &[Item<'_>],
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(Vec<Verdict>, RunReport)> {
+        let first = items[0];
+        let (mut commands, roles) = commands(environment, items);
+        for job in &mut commands.jobs {
+            job.env
+                .insert("HIPRI_ROUND".into(), self.number.to_string());
+            job.env
+                .insert("HIPRI_PREVIOUS".into(), self.previous.to_owned());
+        }
+        let mut machine = environment.machine.clone();
+        machine.kernel = match first.kernel {
+            KernelName::Ours(flavour) => &environment.guest.kernel(flavour)?.path,
+            KernelName::File => environment.kernel_file.context("there is no kernel file")?,
+        };
+        machine.log_prefix = self.prefix;
+        machine.commands = commands;
+        machine.kernel_args.splice(0..0, kernel_words(first.check));
+        self.device.clone_into(&mut machine.device.device);
+        if let Some(rules) = first.check.fault_rules(self.number) {
+            let path = environment
+                .folder
+                .join(format!("{}faults.toml", self.prefix));
+            std::fs::write(&path, rules).with_context(|| format!("writing {}", path.display()))?;
+            machine.device.faults = Some(path);
+        }
+        let mut step = progress.step(&format!(
+            "suite {} on the {} kernel",
+            environment.name, first.kernel
+        ));
+        step.total(machine.commands.jobs.len() as u64);
+        let report = machine::run(&machine, &mut |record| match &record.event {
+            Event::JobStart { name, .. } => step.detail(name),
+            Event::JobEnd { job, .. } => step.position(u64::from(*job) + 1),
+            _ => {}
+        })?;
+        let boot = Boot {
+            roles: &roles,
+            report: &report,
+        };
+        let verdicts: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map_while(|(index, item)| boot.verdict(index, item.check))
+            .collect();
+        step.done(&format!("{} checks", verdicts.len()));
+        Ok((verdicts, report))
+    }
 }
 
 /// `nvme` gets one polled queue unless the check says otherwise.
@@ -236,6 +317,26 @@ impl Boot<'_> {
         let (setup, run) = (self.job(index, Role::Setup), self.job(index, Role::Run));
         let begun = setup.or(run).is_some();
         let cut_short = begun && run.is_none_or(|run| run.outcome.is_none());
+        if check.expect.power_off
+            && let Some(run) = run.filter(|_| cut_short)
+            && matches!(self.report.outcome, Outcome::GuestDied(_))
+        {
+            // It ended as it was told to.
+            let ended = JobRecord {
+                outcome: Some(hipri_agent::Outcome::Exited {
+                    code: check.expect.exit,
+                }),
+                ..run.clone()
+            };
+            return Some(judge(check, &ended, self.kernel_said(index)));
+        }
+        if check.expect.power_off && !cut_short && begun {
+            let mut verdict = run.map_or_else(Verdict::default, |run| {
+                judge(check, run, self.kernel_said(index))
+            });
+            verdict.complain("it did not end with a power-off");
+            return Some(verdict);
+        }
         if let Some(failure) = self.report.failure()
             && (!begun && index == 0 || cut_short)
         {
