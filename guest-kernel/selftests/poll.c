@@ -201,15 +201,27 @@ static int signal_interrupts_the_poller(void)
 
 static int signal_with_events_returns_them(void)
 {
-	aio_context_t ctx = polled_context(8);
 	struct io_event events[8];
+	int tries;
 
 	SKIP_IF(!slow_device, "needs a slow device");
-	CHECK_EQ(submit_slow_read(ctx), 1);
-	CHECK_EQ(submit_reads(ctx, open_device(), 2), 2);
-	alarm_in_50_ms();
-	CHECK_EQ(sys_io_getevents(ctx, 3, 8, events, NULL), 2);
-	CHECK_EQ(sys_io_getevents(ctx, 1, 8, events, NULL), 1);
+	/* On a busy machine, the signal may come before the first event. */
+	for (tries = 0; tries < 10; tries++) {
+		aio_context_t ctx = polled_context(8);
+		long ret;
+
+		CHECK_EQ(submit_slow_read(ctx), 1);
+		CHECK_EQ(submit_reads(ctx, open_device(), 2), 2);
+		alarm_in_50_ms();
+		ret = sys_io_getevents(ctx, 3, 8, events, NULL);
+		if (ret == 2) {
+			CHECK_EQ(sys_io_getevents(ctx, 1, 8, events, NULL), 1);
+			return PASS;
+		}
+		CHECK(ret == -EINTR || ret == 3, "%ld", ret);
+		CHECK_EQ(sys_io_destroy(ctx), 0);
+	}
+	CHECK(false, "never with the two events that were there");
 	return PASS;
 }
 
@@ -540,7 +552,7 @@ static int two_processes_poll_one_queue(void)
 			struct io_event events[16];
 			int round, fd = open_device();
 
-			for (round = 0; round < 200; round++) {
+			for (round = 0; round < 50; round++) {
 				if (submit_reads(ctx, fd, 16) != 16 ||
 				    sys_io_getevents(ctx, 16, 16, events,
 						     NULL) != 16)
@@ -550,7 +562,7 @@ static int two_processes_poll_one_queue(void)
 		}
 	}
 	for (i = 0; i < 3; i++)
-		CHECK_PASS(expect_success(children[i], 30));
+		CHECK_PASS(expect_success(children[i], 50));
 	return PASS;
 }
 
