@@ -45,9 +45,10 @@ fn complaint() {
 fn clean() {
     let run = run(
         "debug",
-        "fio --name=x --filename=/dev/nvme0n1 --ioengine=/usr/lib/fio/hipri.so --hipri=1 --direct=1 \
-             --rw=randrw --iodepth=32 --number_ios=2000 --minimal >/dev/null || exit 3
-         grep -H . /sys/kernel/debug/kmemleak
+        "fio --name=x --filename=/dev/nvme0n1 --ioengine=external:/usr/lib/fio/hipri.so --hipri \
+             --useriocb --fixedbufs --direct=1 --rw=randrw --iodepth=32 --number_ios=2000 --thread \
+             --minimal >/dev/null || exit 3
+         [ -w /sys/kernel/debug/kmemleak ] || exit 4
          /usr/lib/hipri/kernel-is-clean",
     );
     assert_code(&run, 0);
