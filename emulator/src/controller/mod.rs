@@ -22,7 +22,10 @@ pub use features::Features;
 pub use identify::{ABORT_LIMIT, PCI_VENDOR_ID};
 pub use io::{FlushScope, IoClass, IoContext, IoOutcome, IoUnit};
 pub use namespace::media_status;
-pub use queues::{CompletionQueue, InvalidDoorbellValue, QueueTable, SubmissionQueue};
+pub use queues::{
+    CompletionQueue, CompletionQueueRequest, InvalidDoorbellValue, QueueTable, SubmissionQueue,
+    SubmissionQueueRequest,
+};
 pub use registers::RegisterEffect;
 
 use std::sync::Arc;
@@ -37,7 +40,6 @@ use events::Events;
 use features::{EVENT_NAMESPACE, EVENT_TEMPERATURE};
 use health::Health;
 use namespace::Namespace;
-use queues::{CompletionQueueRequest, SubmissionQueueRequest};
 use registers::RegisterFile;
 
 /// Where the controller's interrupts go. Implemented by `pci` (MSI-X).
