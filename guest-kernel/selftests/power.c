@@ -104,6 +104,7 @@ static uint64_t power_cuts(void)
 	return cuts;
 }
 
+/* It may be reset already, or cut its power again meanwhile: the caller tries anew. */
 static void reset_controller(void)
 {
 	char path[96];
@@ -112,7 +113,9 @@ static void reset_controller(void)
 	snprintf(path, sizeof(path), "/sys/class/nvme/%s/reset_controller",
 		 controller);
 	file = open(path, O_WRONLY);
-	if (file < 0 || write(file, "1", 1) != 1)
+	if (file < 0)
+		die(path, -errno);
+	if (write(file, "1", 1) != 1 && errno != ENETRESET && errno != EBUSY)
 		die("cannot reset the controller", -errno);
 	close(file);
 }
