@@ -115,6 +115,8 @@ struct Armed {
     rule: Rule,
     matched: u64,
     hits: u64,
+    /// Up to this number of matching commands they pass.
+    passes_until: u64,
 }
 
 /// Rules at work.
@@ -133,6 +135,7 @@ impl Faults {
     pub fn new(rules: Rules) -> Self {
         let Rules { seed, rules } = rules;
         let armed = rules.into_iter().map(|rule| Armed {
+            passes_until: rule.skip,
             rule,
             matched: 0,
             hits: 0,
@@ -264,12 +267,15 @@ impl Armed {
     /// Whether it acts on a command that it matches.
     fn acts(&mut self, draws: &mut Pcg64Mcg) -> bool {
         self.matched += 1;
-        if self.matched <= self.rule.skip {
+        if self.matched <= self.passes_until {
             return false;
         }
         let drawn = draws.next_u64();
         let acts = self.rule.threshold.is_none_or(|below| drawn < below);
-        self.hits += u64::from(acts);
+        if acts {
+            self.hits += 1;
+            self.passes_until = self.matched.saturating_add(self.rule.pause);
+        }
         acts
     }
 }

@@ -147,6 +147,7 @@ fn checked(file: &RuleFile) -> Result<Rule, Wrong> {
     Ok(Rule {
         matches: matches(file, act)?,
         skip: file.skip,
+        pause: file.pause,
         count: count(file.count.as_ref())?,
         threshold: threshold(file.probability)?,
         act,

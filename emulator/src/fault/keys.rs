@@ -20,6 +20,7 @@ pub(super) struct RuleFile {
     pub nsid: Option<u32>,
     pub lba: Option<[u64; 2]>,
     pub skip: u64,
+    pub pause: u64,
     pub count: Option<NumberOrName>,
     pub probability: Option<f64>,
     pub act: String,

@@ -10,6 +10,8 @@ pub(super) struct Rule {
     pub matches: Match,
     /// Matching commands that pass before the first one that it may act on.
     pub skip: u64,
+    /// Matching commands that pass each time after it has acted.
+    pub pause: u64,
     /// How often it acts; `None`: without end.
     pub count: Option<u64>,
     /// A draw below this acts, out of 2^64; `None`: always.

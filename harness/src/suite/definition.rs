@@ -74,6 +74,9 @@ pub struct Check {
     /// Rules by which the device errs, as of docs/faults.md.
     #[serde(default, rename = "fault")]
     pub faults: Vec<toml::Table>,
+    /// The device errs in odd rounds only: in even ones the guest finds out what is left.
+    #[serde(default)]
+    pub faults_in_odd_rounds: bool,
     /// A shell script before the check itself; nothing is counted during it.
     #[serde(default)]
     pub setup: Option<String>,
@@ -113,7 +116,7 @@ impl Check {
 
     /// The rules by which the device errs in this round, as a file of such rules has them.
     pub fn fault_rules(&self, round: u32) -> Option<String> {
-        if self.faults.is_empty() {
+        if self.faults.is_empty() || self.faults_in_odd_rounds && round.is_multiple_of(2) {
             return None;
         }
         let rules = self.faults.iter().cloned().map(toml::Value::Table);
@@ -148,6 +151,9 @@ impl Check {
         }
         if self.seconds == 0 || self.rounds == 0 {
             return Some("seconds and rounds must be 1 or more".to_owned());
+        }
+        if self.faults_in_odd_rounds && (self.faults.is_empty() || self.rounds < 2) {
+            return Some("faults-in-odd-rounds means nothing without faults and rounds".to_owned());
         }
         if self.expect.media && !self.media_file {
             return Some("expect.media means nothing without media-file".to_owned());

@@ -34,6 +34,7 @@ fn parse_takes_every_matching_key() {
         nsid = 2
         lba = [8, 15]
         skip = 5
+        pause = 6
         count = "forever"
         probability = 0.25
         act = "drop"
@@ -50,7 +51,7 @@ fn parse_takes_every_matching_key() {
     assert_eq!(rule.matches.opcodes, [0x01, 0x0C]);
     assert_eq!(rule.matches.nsid, Some(2));
     assert_eq!(rule.matches.lba, Some((8, 15)));
-    assert_eq!((rule.skip, rule.count), (5, None));
+    assert_eq!((rule.skip, rule.pause, rule.count), (5, 6, None));
     assert_eq!(rule.threshold, Some(1 << 62));
     assert_eq!(rules.rules[1].matches.queues, [QueueChoice::Admin]);
     assert_eq!(rules.rules[1].matches.opcodes, [0x02]);

@@ -24,6 +24,14 @@ fn verdict_on_an_admin_command_needs_a_rule_for_that_queue() {
     );
 }
 
+#[test]
+fn verdict_pauses_after_each_hit() {
+    let mut faults = faults("[[rule]]\nskip = 1\npause = 2\ncount = \"forever\"\nact = \"drop\"");
+    let mut acts = |sequence| verdict(&mut faults, 1, sequence, &command(READ, 0, 1)).is_some();
+    let acted: Vec<_> = (0..8).filter(|&sequence| acts(sequence)).collect();
+    assert_eq!(acted, [1, 4, 7]);
+}
+
 /// A flush or an admin command has no blocks, whatever its dwords 10 to 12 hold.
 #[test]
 fn verdict_by_lba_is_for_commands_that_have_one() {
