@@ -237,7 +237,7 @@ fn kernel_file_of_another_machine_is_refused() {
         .args(["launch", "--kernel", "vanila", "--", "true"])
         .assert()
         .code(2)
-        .stderr(contains("vanilla, patched or a file"));
+        .stderr(contains("debug, kcsan or a file"));
 }
 
 #[test]
