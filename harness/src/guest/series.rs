@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -112,6 +113,24 @@ impl Series {
             let new = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
             if fs::read(&to).ok().as_ref() != Some(&new) {
                 write_source(&from, &to, &new)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything that the series touches younger than any object made so far.
+    ///
+    /// # Errors
+    /// When a file's time cannot be set.
+    pub fn freshen(&self, tree: &Path) -> anyhow::Result<()> {
+        let now = SystemTime::now();
+        for path in self.touched()?.iter().map(|path| tree.join(path)) {
+            if path.is_file() {
+                fs::File::options()
+                    .append(true)
+                    .open(&path)
+                    .and_then(|file| file.set_modified(now))
+                    .with_context(|| format!("cannot set the time of {}", path.display()))?;
             }
         }
         Ok(())
@@ -234,6 +253,32 @@ new file mode 100644
         fn read(&self, path: &str) -> String {
             fs::read_to_string(self.0.path().join(path)).unwrap()
         }
+    }
+
+    #[test]
+    fn freshen_touches_what_the_series_does_and_nothing_else() {
+        let tree = tempfile::tempdir().unwrap();
+        let old = SystemTime::UNIX_EPOCH;
+        for name in ["f", "other"] {
+            let file = fs::File::create(tree.path().join(name)).unwrap();
+            file.set_modified(old).unwrap();
+        }
+        let series = Series(vec![Patch {
+            name: "0001-x.patch".into(),
+            path: "0001-x.patch".into(),
+            data: PATCH.into(),
+        }]);
+        series.freshen(tree.path()).unwrap();
+        let modified = |name| {
+            tree.path()
+                .join(name)
+                .metadata()
+                .unwrap()
+                .modified()
+                .unwrap()
+        };
+        assert!(modified("f") > old);
+        assert_eq!(modified("other"), old);
     }
 
     #[test]

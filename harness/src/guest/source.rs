@@ -160,6 +160,8 @@ impl Source {
         // The other kernels are configured in another way: no object would fit.
         if flavour == Flavour::Patched && !build.exists() && others.exists() {
             take_over_objects(&others, &build, paths)?;
+            // The objects may be younger than a tree that another architecture was built from.
+            series.freshen(&dir)?;
         }
         Ok(Tree { dir, build })
     }
