@@ -58,7 +58,7 @@ static const char *controller;
 
 static uint64_t next_random(void)
 {
-	/* Numerical Recipes' 64-bit linear congruential generator. */
+	/* Knuth's linear congruential generator for MMIX. */
 	random_state = random_state * 6364136223846793005ULL +
 		       1442695040888963407ULL;
 	return random_state >> 33;
