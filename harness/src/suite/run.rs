@@ -288,10 +288,13 @@ fn commands(
         for (role, script) in scripts {
             let Some(script) = script else { continue };
             let mut job = Job::new(item.check.name.clone(), Command::Shell(script.clone()));
-            job.env = BTreeMap::from([("HIPRI_ENGINE".into(), format!("external:{FIO_ENGINE}"))]);
+            let slowness = environment.machine.slowness;
+            job.env = BTreeMap::from([
+                ("HIPRI_ENGINE".into(), format!("external:{FIO_ENGINE}")),
+                ("HIPRI_SLOWNESS".into(), slowness.to_string()),
+            ]);
             job.env.extend(item.check.env.clone());
-            job.timeout_ms =
-                Some(item.check.seconds * 1000 * u64::from(environment.machine.slowness));
+            job.timeout_ms = Some(item.check.seconds * 1000 * u64::from(slowness));
             job.cwd = Some("/tmp".into());
             if role == Role::Run && item.check.expect.counters.is_some() {
                 job.count_device = Some("/dev/nvme0".into());
