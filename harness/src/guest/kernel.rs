@@ -131,8 +131,13 @@ impl<'a> Recipe<'a> {
         if wants_series {
             series = Some(Series::read(&paths.patches())?);
         }
-        if flavour == Flavour::Interpreted {
-            let own = Series::read(&paths.test_patches())?;
+        let own = match flavour {
+            Flavour::Interpreted => Some(paths.test_patches()),
+            Flavour::Debug | Flavour::Kcsan if source.is_packaged() => Some(paths.debug_patches()),
+            _ => None,
+        };
+        if let Some(own) = own {
+            let own = Series::read(&own)?;
             series = Some(series.unwrap_or_default().followed_by(own));
         }
         Ok(Self {

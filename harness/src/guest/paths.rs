@@ -48,6 +48,11 @@ impl Paths {
         self.root.join("guest-kernel/patches/linux-6.12")
     }
 
+    /// Patches that only [`super::Flavour::Debug`] and [`super::Flavour::Kcsan`] get, behind the series.
+    pub(super) fn debug_patches(&self) -> PathBuf {
+        self.root.join("guest-kernel/debug/linux-6.12")
+    }
+
     /// Patches that only [`super::Flavour::Interpreted`] gets, behind the series.
     pub(super) fn test_patches(&self) -> PathBuf {
         self.root.join("guest-kernel/test/linux-6.12")

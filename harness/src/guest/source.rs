@@ -113,6 +113,11 @@ impl Source {
         &self.digest
     }
 
+    /// Whether it is the distribution's package, and no tree of the user's.
+    pub fn is_packaged(&self) -> bool {
+        self.kind == Kind::Tarball
+    }
+
     /// For people: path and hash.
     pub fn describe(&self) -> String {
         match self.kind {
