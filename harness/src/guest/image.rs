@@ -58,11 +58,15 @@ const PROGRAMS: [&str; 30] = [
 /// Where programs are looked for, and so where they are in the guest.
 const PROGRAM_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Programs of ours that are no binaries: where they are in the checkout and in the image.
-const SCRIPTS: [(&str, &str); 1] = [(
-    "guest-kernel/tools/kernel-is-clean",
-    "usr/lib/hipri/kernel-is-clean",
-)];
+/// Programs of ours that are no binaries, and what they read: where they are in the checkout and in the
+/// image.
+const SCRIPTS: [(&str, &str); 2] = [
+    (
+        "guest-kernel/tools/kernel-is-clean",
+        "usr/lib/hipri/kernel-is-clean",
+    ),
+    ("guest-kernel/tools/complaints", "usr/lib/hipri/complaints"),
+];
 
 /// Configuration that programs come with.
 const FILES: [&str; 1] = ["/etc/mke2fs.conf"];

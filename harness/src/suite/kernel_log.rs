@@ -1,33 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The guest kernel's log: which part of it belongs to a job, and whether the kernel complains.
 
+use std::sync::LazyLock;
+
 use hipri_agent::job_mark;
+use regex::Regex;
 
-/// What the kernel begins a complaint with. Lines of its own driver about a device that errs are no
-/// complaints.
-const COMPLAINTS: [&str; 13] = [
-    "BUG: ",
-    "WARNING: ",
-    "Oops",
-    "INFO: task ",
-    "INFO: possible",
-    "INFO: inconsistent lock state",
-    "INFO: rcu",
-    "rcu: INFO:",
-    "UBSAN: ",
-    "general protection fault",
-    "Kernel panic",
-    "suspicious RCU usage",
-    "kmemleak: ",
-];
-
-/// Those of kmemleak that are none.
-const NO_LEAKS: [&str; 4] = [
-    "kmemleak: Kernel memory leak detector initialized",
-    "kmemleak: Kernel memory leak detector disabled",
-    "kmemleak: Automatic memory scanning thread started",
-    "kmemleak: Disable memory scanning",
-];
+/// What the kernel's complaints look like. `kernel-is-clean` looks for the same ones in the guest.
+static COMPLAINT: LazyLock<Regex> = LazyLock::new(|| {
+    let patterns: Vec<_> = include_str!("../../../guest-kernel/tools/complaints")
+        .lines()
+        .collect();
+    Regex::new(&patterns.join("|")).expect("guest-kernel/tools/complaints: one expression a line")
+});
 
 /// The part of `log` that belongs to the boot's jobs `first` to `last`: the agent writes a line there
 /// when a job begins. What comes before the first job is the first job's, what comes after the last
@@ -42,12 +27,12 @@ pub fn part(log: &str, first: u32, last: u32) -> &str {
     &part[..to]
 }
 
-/// The first line with which the kernel complains.
+/// The first line with which the kernel complains. Lines of its own driver about a device that errs are
+/// no complaints.
 pub fn complaint(log: &str) -> Option<&str> {
-    log.lines().map(message).find(|line| {
-        COMPLAINTS.iter().any(|mark| line.starts_with(mark))
-            && !NO_LEAKS.iter().any(|mark| line.starts_with(mark))
-    })
+    log.lines()
+        .map(message)
+        .find(|line| COMPLAINT.is_match(line))
 }
 
 /// A line without its time stamp.
@@ -93,7 +78,7 @@ mod tests {
         for good in [
             "[    5.0] nvme nvme0: I/O tag 1 timeout, aborting\n",
             "[    0.0] kmemleak: Kernel memory leak detector initialized (mem pool available: 1)\n",
-            "[    0.0] x: BUG: not at the start\n",
+            "[    0.0] Kernel command line: DEBUG: 1\n",
         ] {
             assert_eq!(complaint(good), None, "{good}");
         }
