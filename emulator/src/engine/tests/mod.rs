@@ -247,6 +247,27 @@ fn abort_of_a_waiting_command_completes_it_first() {
 }
 
 #[test]
+fn abort_leaves_the_same_identifier_on_another_queue_alone() {
+    let mut host = Host::new(slow(2, 1_000_000));
+    let (first, second) = (host.make_queue(16, true), host.make_queue(16, true));
+    let cid = host.put(first, transfer(NvmOpcode::READ, 0, 8));
+    host.next_cid = cid - 1;
+    assert_eq!(host.put(second, transfer(NvmOpcode::READ, 0, 8)), cid);
+    host.ring(first);
+    host.ring(second);
+    host.step();
+    let abort = abort_of(host.io[second - 1].qid, cid);
+    assert_eq!(host.admin(abort), (Status::SUCCESS, 0));
+    let cqe = host.take(second).expect("no completion");
+    assert_eq!(status(&cqe), Status::ABORT_REQUESTED);
+    assert!(host.take(first).is_none());
+    host.now += 2_000_000;
+    host.settle();
+    let cqe = host.take(first).expect("no completion");
+    assert_eq!((cqe.cid.get(), status(&cqe)), (cid, Status::SUCCESS));
+}
+
+#[test]
 fn abort_of_a_queued_command_waits_for_its_turn() {
     let mut host = Host::instant();
     let queue = host.make_queue(4, true);
