@@ -228,6 +228,23 @@ fn shadow_value_beyond_the_queue_is_reported_once() {
 }
 
 #[test]
+fn completions_name_the_head_not_the_tail() {
+    let mut host = Host::instant();
+    let queue = host.make_queue(64, true);
+    for _ in 0..40 {
+        host.put(queue, transfer(NvmOpcode::READ, 0, 8));
+    }
+    host.ring(queue);
+    host.step();
+    let taken = std::iter::from_fn(|| host.take(queue));
+    let heads: Vec<u16> = taken.map(|cqe| cqe.sq_head.get()).collect();
+    // One burst. The host may use no more entries anew than were fetched for it.
+    let fetched = u16::try_from(heads.len()).unwrap();
+    assert!((1..40).contains(&fetched), "{fetched}");
+    assert!(heads.iter().all(|head| *head <= fetched), "{heads:?}");
+}
+
+#[test]
 fn abort_of_a_waiting_command_completes_it_first() {
     let mut host = Host::new(slow(1, 1_000_000));
     let queue = host.make_queue(16, true);
