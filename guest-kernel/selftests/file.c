@@ -624,6 +624,61 @@ static int file_unlink_and_close_with_io_in_flight(void)
 	return PASS;
 }
 
+/* Nobody but @fd has its file open: else it could not have this lease. */
+static bool is_the_only_one(int fd)
+{
+	double start = now();
+
+	/* Some references are dropped by a worker, soon. */
+	while (fcntl(fd, F_SETLEASE, F_WRLCK)) {
+		if (errno != EAGAIN || now() - start > 5)
+			return false;
+		usleep(10000);
+	}
+	return !fcntl(fd, F_SETLEASE, F_UNLCK);
+}
+
+/*
+ * References to a file are taken and dropped many at a time: all of them are
+ * dropped, whether requests succeed, are refused, or nobody wants their events.
+ */
+static int file_references_are_given_back(void)
+{
+	struct iocb iocbs[16], *ptrs[16];
+	struct io_event events[16];
+	int i, polled, round;
+
+	for (polled = 0; polled < 2; polled++) {
+		for (round = 0; round < 3; round++) {
+			int fd = prepared_file("lease"), nr = 16;
+			aio_context_t ctx = 0;
+
+			CHECK_EQ(sys_io_setup2(16, polled ? IOPOLL : 0, NULL,
+					       NULL, NULL, &ctx), 0);
+			for (i = 0; i < 16; i++) {
+				prep(&iocbs[i], IOCB_CMD_PREAD, fd,
+				     pages(BLOCK), BLOCK, i * (off_t)BLOCK);
+				iocbs[i].aio_flags = polled ? IOCB_FLAG_HIPRI : 0;
+				ptrs[i] = &iocbs[i];
+			}
+			if (round == 1) {
+				nr = 9;
+				iocbs[nr].aio_reserved2 = 1;
+			}
+			CHECK_EQ(sys_io_submit(ctx, 16, ptrs), nr);
+			if (round < 2)
+				CHECK_PASS(reap(ctx, nr, events));
+			CHECK_EQ(sys_io_destroy(ctx), 0);
+			CHECK_EQ(close(fd), 0);
+			fd = open_file("lease", 0);
+			CHECK(is_the_only_one(fd), "round %d, polled %d: %s",
+			      round, polled, strerror(errno));
+			CHECK_EQ(close(fd), 0);
+		}
+	}
+	return PASS;
+}
+
 /* Freezing waits for writes that only their owner could poll for. */
 static int file_freeze_with_writes_in_flight(void)
 {
@@ -731,6 +786,7 @@ const struct test_case file_cases[] = {
 	CASE(file_append),
 	CASE(file_nowait),
 	CASE(file_unlink_and_close_with_io_in_flight),
+	CASE(file_references_are_given_back),
 	CASE(file_freeze_with_writes_in_flight),
 	CASE(file_two_contexts),
 	CASE(file_truncate_to_nothing_under_reads),

@@ -255,6 +255,56 @@ static int setup_pins_as_many_pages_as_needed(void)
 	return PASS;
 }
 
+/* Pages that somebody has pinned and not given back, in the whole system. */
+static long pinned_pages(void)
+{
+	char name[64];
+	FILE *file;
+	long pinned = 0, count;
+
+	/* With several processors, counts are gathered now and then only. */
+	file = fopen("/proc/sys/vm/stat_refresh", "w");
+	if (file) {
+		fputs("1", file);
+		fclose(file);
+	}
+	file = fopen("/proc/vmstat", "r");
+	while (file && fscanf(file, "%63s %ld", name, &count) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			pinned += count;
+		if (!strcmp(name, "nr_foll_pin_released"))
+			pinned -= count;
+	}
+	if (file)
+		fclose(file);
+	return pinned;
+}
+
+/* Not only what is accounted: the pages themselves. */
+static int setup_pins_end_with_the_context(void)
+{
+	struct iocb *iocbs = pages(4 * PAGE);
+	long before = pinned_pages();
+	aio_context_t ctx;
+
+	ctx = mapped_context(256, IOPOLL, iocbs);
+	CHECK_EQ(pinned_pages() - before, 4);
+	CHECK_EQ(sys_io_destroy(ctx), 0);
+	CHECK_EQ(pinned_pages() - before, 0);
+
+	give_buffers(iocbs, 64, 2 * BLOCK);
+	CHECK_EQ(setup_fixed(64, IOPOLL, iocbs, &ctx), 0);
+	CHECK_EQ(pinned_pages() - before, 1 + 128);
+	CHECK_EQ(sys_io_destroy(ctx), 0);
+	CHECK_EQ(pinned_pages() - before, 0);
+
+	/* One whose last buffer cannot be pinned leaves nothing either. */
+	iocbs[63].aio_buf += BLOCK;
+	CHECK_EQ(setup_fixed(64, IOPOLL, iocbs, &ctx), -ENOMEM);
+	CHECK_EQ(pinned_pages() - before, 0);
+	return PASS;
+}
+
 static int setup_one_array_for_two_contexts(void)
 {
 	struct iocb *iocbs = pages(PAGE);
@@ -278,6 +328,7 @@ const struct test_case setup_cases[] = {
 	CASE(setup_flags_in_all_combinations),
 	CASE(setup_iocbs_are_ignored_without_useriocb),
 	CASE(setup_pins_as_many_pages_as_needed),
+	CASE(setup_pins_end_with_the_context),
 	CASE(setup_one_array_for_two_contexts),
 	CASE(setup_without_flags_is_io_setup),
 	CASE(setup_unknown_flag_einval),

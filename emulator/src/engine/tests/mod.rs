@@ -228,6 +228,23 @@ fn shadow_value_beyond_the_queue_is_reported_once() {
 }
 
 #[test]
+fn completions_name_the_head_not_the_tail() {
+    let mut host = Host::instant();
+    let queue = host.make_queue(64, true);
+    for _ in 0..40 {
+        host.put(queue, transfer(NvmOpcode::READ, 0, 8));
+    }
+    host.ring(queue);
+    host.step();
+    let taken = std::iter::from_fn(|| host.take(queue));
+    let heads: Vec<u16> = taken.map(|cqe| cqe.sq_head.get()).collect();
+    // One burst. The host may use no more entries anew than were fetched for it.
+    let fetched = u16::try_from(heads.len()).unwrap();
+    assert!((1..40).contains(&fetched), "{fetched}");
+    assert!(heads.iter().all(|head| *head <= fetched), "{heads:?}");
+}
+
+#[test]
 fn abort_of_a_waiting_command_completes_it_first() {
     let mut host = Host::new(slow(1, 1_000_000));
     let queue = host.make_queue(16, true);
@@ -244,6 +261,27 @@ fn abort_of_a_waiting_command_completes_it_first() {
     host.now += 2_000_000;
     host.settle();
     assert!(host.take(queue).is_none());
+}
+
+#[test]
+fn abort_leaves_the_same_identifier_on_another_queue_alone() {
+    let mut host = Host::new(slow(2, 1_000_000));
+    let (first, second) = (host.make_queue(16, true), host.make_queue(16, true));
+    let cid = host.put(first, transfer(NvmOpcode::READ, 0, 8));
+    host.next_cid = cid - 1;
+    assert_eq!(host.put(second, transfer(NvmOpcode::READ, 0, 8)), cid);
+    host.ring(first);
+    host.ring(second);
+    host.step();
+    let abort = abort_of(host.io[second - 1].qid, cid);
+    assert_eq!(host.admin(abort), (Status::SUCCESS, 0));
+    let cqe = host.take(second).expect("no completion");
+    assert_eq!(status(&cqe), Status::ABORT_REQUESTED);
+    assert!(host.take(first).is_none());
+    host.now += 2_000_000;
+    host.settle();
+    let cqe = host.take(first).expect("no completion");
+    assert_eq!((cqe.cid.get(), status(&cqe)), (cid, Status::SUCCESS));
 }
 
 #[test]

@@ -261,6 +261,19 @@ fn power_cut_has_kept_lost_and_torn_commands() {
     assert_eq!(seen, [true; 3]);
 }
 
+/// Two commands of three are wholly kept or wholly lost. Were it the units that are drawn, hardly one of
+/// this size would be.
+#[test]
+fn power_cut_draws_for_commands_not_for_units() {
+    let (_, data) = cut(1, 60, 16);
+    let whole = data.chunks(16 * UNIT).filter(|command| {
+        let kept = command.chunks(UNIT).filter(|unit| unit[0] == 2).count();
+        kept == 0 || kept == 16
+    });
+    let whole = whole.count();
+    assert!((25..=55).contains(&whole), "{whole} of 60");
+}
+
 #[test]
 fn power_cut_spares_what_was_flushed() {
     for seed in 0..20 {
