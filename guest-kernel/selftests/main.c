@@ -35,22 +35,29 @@ int open_device(void)
 	return open_path(device, O_RDWR | O_DIRECT);
 }
 
-unsigned int device_depth(const char *path)
+long device_attribute(const char *path, const char *attribute)
 {
 	const char *name = strrchr(path, '/');
-	unsigned int depth = 0;
+	long number = -1;
 	char attr[128];
 	FILE *file;
 
-	snprintf(attr, sizeof(attr), "/sys/block/%s/queue/nr_requests",
-		 name ? name + 1 : path);
+	snprintf(attr, sizeof(attr), "/sys/block/%s/%s",
+		 name ? name + 1 : path, attribute);
 	file = fopen(attr, "r");
 	if (file) {
-		if (fscanf(file, "%u", &depth) != 1)
-			depth = 0;
+		if (fscanf(file, "%ld", &number) != 1)
+			number = -1;
 		fclose(file);
 	}
-	return depth;
+	return number;
+}
+
+unsigned int device_depth(const char *path)
+{
+	long depth = device_attribute(path, "queue/nr_requests");
+
+	return depth > 0 ? (unsigned int)depth : 0;
 }
 
 long status_kib(const char *name)

@@ -436,6 +436,8 @@ mod tests {
             "BUG kmalloc-64 (Not tainted): Poison overwritten",
             "INFO: task aio_test:12 blocked for more than 30 seconds.",
             "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 0-... }",
+            "kmemleak: Cannot allocate a kmemleak_object structure",
             "Oops: general protection fault, probably for non-canonical address",
             "UBSAN: array-index-out-of-bounds in fs/aio.c:1:2",
             "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",

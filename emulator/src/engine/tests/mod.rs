@@ -237,9 +237,9 @@ fn completions_name_the_head_not_the_tail() {
     host.ring(queue);
     host.step();
     let taken = std::iter::from_fn(|| host.take(queue));
-    let heads: Vec<u16> = taken.map(|cqe| cqe.sq_head.get()).collect();
+    let heads: Vec<_> = taken.map(|cqe| usize::from(cqe.sq_head.get())).collect();
     // One burst. The host may use no more entries anew than were fetched for it.
-    let fetched = u16::try_from(heads.len()).unwrap();
+    let fetched = heads.len();
     assert!((1..40).contains(&fetched), "{fetched}");
     assert!(heads.iter().all(|head| *head <= fetched), "{heads:?}");
 }
