@@ -142,10 +142,107 @@ static int out_of_tags_first_iocb_eagain(void)
 	return PASS;
 }
 
+/* Let @name schedule what goes to the shallow device. */
+static int schedule(const char *name)
+{
+	char path[128];
+	ssize_t ret;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/scheduler",
+		 strrchr(shallow(), '/') + 1);
+	fd = open_path(path, O_WRONLY);
+	ret = write(fd, name, strlen(name));
+	close(fd);
+	CHECK(ret > 0, "no %s: %s", name, strerror(errno));
+	return PASS;
+}
+
+/* Reads that were merged into a request of the shallow device so far. */
+static long read_merges(void)
+{
+	const char *name = strrchr(shallow(), '/') + 1;
+	char path[128];
+	long merges;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/stat", name);
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%*d %ld", &merges) != 1)
+		merges = -1;
+	if (file)
+		fclose(file);
+	return merges;
+}
+
+/*
+ * All tags are with polled reads, and more of those are with the scheduler. An
+ * unpolled one beside the last of these is not merged into it. That a polled
+ * one is merged into the one before shows that they were there to be merged
+ * with: whose events nobody waits for is polled by the kernel after a while.
+ */
+static int scheduled_apart(bool *queued)
+{
+	unsigned int nr = device_depth(shallow()) * 3 / 4, i;
+	aio_context_t polled = polled_context(MANY), old = 0;
+	static struct iocb iocbs[MANY], unpolled, more;
+	struct io_event events[MANY];
+	struct iocb *ptrs[MANY];
+	const off_t stride = 4 * BLOCK;
+	long before, between;
+	int fd;
+
+	CHECK_EQ(sys_io_setup(1, &old), 0);
+	fd = open_path(shallow(), O_RDWR | O_DIRECT);
+	for (i = 0; i < nr; i++) {
+		prep_hipri(&iocbs[i], IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+			   (off_t)i * stride);
+		ptrs[i] = &iocbs[i];
+	}
+	prep(&unpolled, IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+	     (off_t)(nr - 1) * stride + (off_t)BLOCK);
+	prep_hipri(&more, IOCB_CMD_PREAD, fd, pages(BLOCK), BLOCK,
+		   (off_t)(nr - 2) * stride + (off_t)BLOCK);
+
+	CHECK_EQ(sys_io_submit(polled, nr, ptrs), nr);
+	before = read_merges();
+	CHECK_EQ(submit1(old, &unpolled), 1);
+	between = read_merges();
+	CHECK_EQ(submit1(polled, &more), 1);
+	CHECK(before >= 0, "no statistics");
+	CHECK_EQ(between, before);
+	*queued = read_merges() == before + 1;
+
+	CHECK_PASS(reap(polled, nr + 1, events));
+	CHECK_PASS(reap(old, 1, events));
+	CHECK_EQ(events[0].res, (long)BLOCK);
+	CHECK_EQ(sys_io_destroy(polled), 0);
+	CHECK_EQ(sys_io_destroy(old), 0);
+	return PASS;
+}
+
+/* Who waits for the one kind must not depend on the other kind's waiter. */
+static int scheduler_keeps_polled_and_unpolled_apart(void)
+{
+	bool queued = false;
+	int result = PASS, i;
+
+	SKIP_IF(!shallow(), "needs a device with few tags");
+	CHECK_PASS(schedule("mq-deadline"));
+	for (i = 0; i < 50 && result == PASS && !queued; i++)
+		result = scheduled_apart(&queued);
+	/* Other cases use the device as well. */
+	CHECK_PASS(schedule("none"));
+	CHECK_PASS(result);
+	CHECK(queued, "nothing was left with the scheduler in %d rounds", i);
+	return PASS;
+}
+
 const struct test_case tag_cases[] = {
 	CASE(out_of_tags_eagain),
 	CASE(out_of_tags_posts_no_event),
 	CASE(out_of_tags_by_another_context),
 	CASE(out_of_tags_first_iocb_eagain),
+	CASE(scheduler_keeps_polled_and_unpolled_apart),
 };
 TABLE(tag_cases);
