@@ -13,6 +13,7 @@ mod kill;
 mod kvm;
 mod power;
 mod qemu;
+mod suite;
 mod sweep;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,18 +25,26 @@ type Test = (&'static str, fn());
 /// Tests that need the same thing, and why it is missing, if it is.
 type Group = (Vec<Test>, fn() -> Option<String>);
 
-fn groups() -> [Group; 4] {
+fn missing_uml() -> Option<String> {
+    bench::missing_guest("um", &["vanilla", "patched"])
+}
+
+fn groups() -> [Group; 5] {
     let uml = [
         sweep::TESTS,
         kill::TESTS,
         power::TESTS,
         input::TESTS,
         debug::PLAIN_TESTS,
+        suite::TESTS,
     ]
     .concat();
     [
-        (uml, || bench::missing_guest("um", &["vanilla", "patched"])),
-        (debug::TESTS.to_vec(), || {
+        (uml, missing_uml),
+        (suite::KUNIT_TESTS.to_vec(), || {
+            missing_uml().or_else(suite::missing_kunit)
+        }),
+        ([debug::TESTS, suite::DEBUG_TESTS].concat(), || {
             bench::missing_guest("um", &["debug"])
         }),
         (kvm::TESTS.to_vec(), kvm::missing),
