@@ -142,6 +142,12 @@ impl Context {
         Ok(guest)
     }
 
+    /// The guest's memory on such a kernel; none is a kernel that hipri did not build.
+    pub fn memory_mib(&self, flavour: Option<Flavour>) -> u64 {
+        let usual = flavour.map_or(Flavour::MEMORY_MIB, Flavour::memory_mib);
+        self.settings.memory_mib.unwrap_or(usual)
+    }
+
     /// What all boots of this context have in common.
     pub fn machine<'a>(
         &self,
@@ -159,7 +165,7 @@ impl Context {
             root: &guest.root,
             initramfs: guest.initramfs.as_deref(),
             cpus: self.cpus,
-            memory_mib: self.settings.memory_mib,
+            memory_mib: self.memory_mib(flavour),
             slowness: flavour.map_or(1, Flavour::slowness),
             kernel_args: words.chain(self.settings.append.iter().cloned()).collect(),
             commands: CommandList {

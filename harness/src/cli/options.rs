@@ -24,7 +24,8 @@ pub struct MachineOptions {
     /// How the guest runs [default: auto].
     #[arg(long, env = "HIPRI_ACCEL", value_enum)]
     pub accel: Option<AccelChoice>,
-    /// The guest's memory, such as 768M or 2G [default: 512M].
+    /// The guest's memory, such as 768M or 2G [default: 512M; on debug and kcsan
+    /// kernels 1G].
     #[arg(long, env = "HIPRI_MEM", value_name = "SIZE", value_parser = parse_memory)]
     pub mem: Option<u64>,
     /// The guest's processors, 1 to 16 [default: 2 on qemu, 1 on uml, which has no more].

@@ -72,8 +72,8 @@ pub struct MachineSettings {
     pub device: String,
     /// How the guest runs.
     pub accel: AccelChoice,
-    /// The guest's memory, in MiB.
-    pub memory_mib: u64,
+    /// The guest's memory as told, in MiB; `None` leaves it to the kernel.
+    pub memory_mib: Option<u64>,
     /// The guest's processors as told; `None` leaves them to the machine.
     pub cpus: Option<u32>,
     /// What not every machine can do.
@@ -91,10 +91,6 @@ pub struct MachineSettings {
     /// Only show what would be done.
     pub dry_run: bool,
 }
-
-/// Memory of a guest unless told otherwise, in MiB: fio with a thousand buffers and a file
-/// system's cache fit with room to spare.
-const DEFAULT_MEMORY_MIB: u64 = 512;
 
 impl MachineSettings {
     /// Fills the gaps.
@@ -123,7 +119,7 @@ impl MachineSettings {
             profile_told: options.profile.is_some() || file.profile.is_some(),
             device: text(&options.device, &file.device, "default"),
             accel: options.accel.or(file.accel).unwrap_or_default(),
-            memory_mib: options.mem.or(file_memory).unwrap_or(DEFAULT_MEMORY_MIB),
+            memory_mib: options.mem.or(file_memory),
             cpus: options.cpus.or(file.cpus),
             told: Told {
                 pin: options.pin.clone().or(file_pin),
@@ -258,7 +254,7 @@ mod tests {
         };
         let settings = MachineSettings::resolve(&options, &file).unwrap();
         assert_eq!(settings.profile, "low-latency");
-        assert_eq!((settings.seed, settings.memory_mib), (9, 1024));
+        assert_eq!((settings.seed, settings.memory_mib), (9, Some(1024)));
     }
 
     #[test]

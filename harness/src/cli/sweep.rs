@@ -103,7 +103,7 @@ fn environment(context: &Context, boot_ns: Vec<u64>) -> Environment {
         placement: context.placement.clone(),
         placement_note: context.placement.describe(),
         seed: context.settings.seed,
-        memory_mib: context.settings.memory_mib,
+        memory_mib: context.memory_mib(None),
         cpus: context.cpus,
         device: context.machine_kind().device(),
         executor: context.machine_kind().check_host().unwrap_or_default(),
@@ -127,7 +127,7 @@ fn dry_run(
     tell!("cores:   {}", context.placement.describe())?;
     tell!("profile: {}", context.device.profile.display())?;
     tell!("device:  {}", context.device.device.display())?;
-    tell!("memory:  {} MiB", context.settings.memory_mib)?;
+    tell!("memory:  {} MiB", context.memory_mib(None))?;
     tell!("cpus:    {}", context.cpus)?;
     tell!("append:  {}", context.settings.append.join(" "))?;
     for boot in boots {

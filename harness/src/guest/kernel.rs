@@ -66,7 +66,7 @@ impl Arch {
         match (self, flavour) {
             (Self::Um, _) => (&["linux"], 1350),
             (Self::X86_64, Flavour::Interpreted) => (&["vmlinux"], 1400),
-            (Self::X86_64, Flavour::Debug | Flavour::Kcsan) => (&["vmlinux"], 1500),
+            (Self::X86_64, Flavour::Debug | Flavour::Kcsan) => (&["vmlinux"], 1700),
             (Self::X86_64, _) => (&["vmlinux", "bzImage"], 1550),
         }
     }

@@ -147,6 +147,18 @@ impl Flavour {
         }
     }
 
+    /// Memory of a guest unless told otherwise, in MiB: fio with a thousand buffers and a file
+    /// system's cache fit with room to spare.
+    pub const MEMORY_MIB: u64 = 512;
+
+    /// The same on this kernel: those that watch memory need some for what they note down.
+    pub fn memory_mib(self) -> u64 {
+        match self {
+            Self::Vanilla | Self::Patched | Self::Interpreted => Self::MEMORY_MIB,
+            Self::Debug | Self::Kcsan => 2 * Self::MEMORY_MIB,
+        }
+    }
+
     /// What it has to be told on its command line.
     pub fn kernel_words(self) -> &'static [&'static str] {
         match self {

@@ -28,7 +28,8 @@ fn suite_of(place: &Place, kernel: &str, script: &str) -> (Output, String) {
          [[check]]\nname = \"second\"\nkernel = \"patched\"\nrun = \"true\"\n"
     );
     fs::write(&file, text).expect("a suite file");
-    let results = place.work.path().join("results");
+    let folder = tempfile::tempdir_in(place.work.path()).expect("a folder");
+    let results = folder.path().join("results");
     let mut command = hipri(place);
     command
         .args(["suite", "--kernel", kernel, "--out"])
