@@ -12,13 +12,13 @@
 #define FILE_LEN	(16UL << 20)
 #define NR_BLOCKS	(FILE_LEN / BLOCK)
 /* No system call may take longer than this, in seconds. */
-#define STALL		1.0
+#define STALL		(1.0 * slowness())
 /*
  * Where a file system writes what it has to allocate through the page cache, as
  * gfs2 does, and waits for each of them by interrupt, a submission may take this
  * longer for each. A request that waits to be polled by the worker costs 0.1 s.
  */
-#define SYNCHRONOUS	0.02
+#define SYNCHRONOUS	(0.02 * slowness())
 
 static int open_file(const char *name, int flags)
 {
@@ -421,7 +421,7 @@ static int file_exit_with_writes_in_flight(void)
 	}
 	CHECK_EQ(waitpid(child, &status, 0), child);
 	CHECK_EQ(status, 0);
-	CHECK(now() - start < 10, "it took %.3f s", now() - start);
+	CHECK(now() - start < 10 * slowness(), "it took %.3f s", now() - start);
 	/* The inode must not have been left with direct I/O to wait for. */
 	CHECK_EQ(ftruncate(open_file("left", 0), 0), 0);
 	return PASS;
@@ -711,7 +711,7 @@ static int file_freeze_with_writes_in_flight(void)
 	if (!ret)
 		ret = ioctl(dir, FITHAW, 0);
 	CHECK_EQ(ret, 0);
-	CHECK(took < 5, "it took %.3f s", took);
+	CHECK(took < 5 * slowness(), "it took %.3f s", took);
 	CHECK_PASS(reap(ctx, 16, events));
 	for (i = 0; i < 16; i++)
 		CHECK_EQ(events[i].res, (long)BLOCK);
