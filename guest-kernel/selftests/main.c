@@ -35,16 +35,21 @@ int open_device(void)
 	return open_path(device, O_RDWR | O_DIRECT);
 }
 
-long device_attribute(const char *path, const char *attribute)
+FILE *open_attribute(const char *path, const char *attribute, const char *mode)
 {
 	const char *name = strrchr(path, '/');
-	long number = -1;
 	char attr[128];
-	FILE *file;
 
 	snprintf(attr, sizeof(attr), "/sys/block/%s/%s",
 		 name ? name + 1 : path, attribute);
-	file = fopen(attr, "r");
+	return fopen(attr, mode);
+}
+
+long device_attribute(const char *path, const char *attribute)
+{
+	FILE *file = open_attribute(path, attribute, "r");
+	long number = -1;
+
 	if (file) {
 		if (fscanf(file, "%ld", &number) != 1)
 			number = -1;

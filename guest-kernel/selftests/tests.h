@@ -43,7 +43,10 @@ extern const unsigned int nr_setup_cases, nr_submit_cases, nr_poll_cases,
 int open_device(void);
 int open_path(const char *path, int flags);
 
-/* The first number in a file below /sys/block/NAME/, or -1. */
+/* A file below /sys/block/NAME/, or NULL. */
+FILE *open_attribute(const char *path, const char *attribute, const char *mode);
+
+/* The first number in it, or -1. */
 long device_attribute(const char *path, const char *attribute);
 
 /* Number of requests that the device can have in flight, or 0. */
