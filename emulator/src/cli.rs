@@ -74,8 +74,12 @@ enum ControlRequest {
     Counters,
     /// Change its speed while a guest runs
     Profile {
-        /// Name in configs/profiles/, or a path
-        profile: String,
+        /// Name in configs/profiles/, or a path; the profile in force when it is left out
+        #[arg(required_unless_present = "set")]
+        profile: Option<String>,
+        /// Another value for a key of the profile, as in `--set read.time=7us`
+        #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+        set: Vec<(String, String)>,
     },
     /// What its fault rules have done, as JSON; with FILE or --clear, other rules from now on
     Faults {
@@ -368,7 +372,10 @@ fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure>
     let request = match request {
         ControlRequest::Ping => control::Request::Ping {},
         ControlRequest::Counters => control::Request::Counters {},
-        ControlRequest::Profile { profile } => control::Request::Profile { profile },
+        ControlRequest::Profile { profile, set } => control::Request::Profile {
+            profile,
+            set: set.into_iter().collect(),
+        },
         ControlRequest::Faults { file, clear } => control::Request::Faults {
             rules: file.as_deref().map(rules_text).transpose()?,
             clear,
@@ -425,6 +432,11 @@ fn tell_ready(fd: u32) -> std::io::Result<()> {
         .write(true)
         .open(format!("/proc/self/fd/{fd}"))?;
     pipe.write_all(b"\n")
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn parse_idle(text: &str) -> Result<IdleSleep, String> {

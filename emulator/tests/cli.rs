@@ -312,6 +312,11 @@ fn control_asks_a_running_device() {
     assert!(ask(&["counters"]).1.contains("polled_commands"));
     assert_eq!(ask(&["profile", "low-latency"]).0, Some(0));
     assert_eq!(ask(&["profile", "no-such"]).0, Some(2));
+    let changed = ask(&["profile", "--set", "read.time=7us", "--set", "units = 8"]);
+    assert_eq!(changed.0, Some(0));
+    assert!(changed.1.contains("read.time = 7us"), "{}", changed.1);
+    assert_eq!(ask(&["profile"]).0, Some(2));
+    assert_eq!(ask(&["profile", "--set", "units"]).0, Some(2));
     let rules = folder.path().join("rules.toml");
     std::fs::write(&rules, "[[rule]]\nact = \"drop\"\n").expect("a file");
     let loaded = ask(&["faults", rules.to_str().expect("text")]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is said on the control socket.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -19,10 +20,14 @@ pub enum Request {
     Ping {},
     /// What has been counted so far.
     Counters {},
-    /// Another speed, for the commands that come from now on.
+    /// Another speed, for the commands that come from now on. At least one of the two.
     Profile {
-        /// Name or path.
-        profile: String,
+        /// Name or path; if none, the profile in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<String>,
+        /// Values of it that are to be others: `{"read.time": "7us"}`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        set: BTreeMap<String, String>,
     },
     /// What fault rules have done; with `rules` or `clear`, other rules from now on.
     Faults {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Serves the control socket, on threads of its own.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -177,20 +178,42 @@ fn answer<F: FrontEnd>(request: Request, poller: &PollerHandle<F>) -> Answer {
             },
             Err(gone) => Answer::refused(gone),
         },
-        Request::Profile { profile } => match config::load_profile(&profile) {
-            Err(error) => Answer::refused(error),
-            Ok(profile) => {
-                let name = profile.name().to_owned();
-                match poller.with_function(move |f, _| f.engine_mut().set_profile(profile)) {
-                    Ok(()) => Answer {
-                        profile: Some(name),
-                        ..Answer::done()
-                    },
-                    Err(gone) => Answer::refused(gone),
-                }
-            }
-        },
+        Request::Profile { profile, set } => speed(profile.as_deref(), set, poller),
         Request::Faults { rules, clear } => faults(rules, clear, poller),
+    }
+}
+
+fn speed<F: FrontEnd>(
+    profile: Option<&str>,
+    set: BTreeMap<String, String>,
+    poller: &PollerHandle<F>,
+) -> Answer {
+    if profile.is_none() && set.is_empty() {
+        return Answer::refused("which profile, or which values of it?");
+    }
+    // Read here: the poller does not wait for files.
+    let base = match profile {
+        Some(name) => config::load_profile(name).map_err(|error| error.to_string()),
+        None => poller
+            .with_function(|function, _| function.engine_mut().profile().clone())
+            .map_err(|gone| gone.to_string()),
+    };
+    let changes: Vec<_> = set.into_iter().collect();
+    let changed = base.and_then(|base| match changes.is_empty() {
+        true => Ok(base),
+        false => base.with(&changes).map_err(|error| error.to_string()),
+    });
+    let profile = match changed {
+        Ok(profile) => profile,
+        Err(error) => return Answer::refused(error),
+    };
+    let name = profile.name().to_owned();
+    match poller.with_function(move |function, _| function.engine_mut().set_profile(profile)) {
+        Ok(()) => Answer {
+            profile: Some(name),
+            ..Answer::done()
+        },
+        Err(gone) => Answer::refused(gone),
     }
 }
 

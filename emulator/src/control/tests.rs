@@ -70,35 +70,57 @@ fn counters_are_reported() {
     assert!(answer["report"]["poller"]["turns"].is_u64());
 }
 
+fn profile(name: Option<&str>, set: &[(&str, &str)]) -> Request {
+    let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Request::Profile {
+        profile: name.map(Into::into),
+        set: set.iter().map(pair).collect(),
+    }
+}
+
 #[test]
 fn profile_is_changed_and_named() {
     let bench = Bench::new();
-    let profile = Request::Profile {
-        profile: "low-latency".into(),
-    };
 
-    assert_eq!(bench.ask(&profile)["profile"], "low-latency");
+    let answer = bench.ask(&profile(Some("low-latency"), &[]));
+
+    assert_eq!(answer["profile"], "low-latency");
     let report = &bench.ask(&Request::Counters {})["report"];
     assert_eq!(report["profile"], "low-latency");
 }
 
 #[test]
-fn unknown_profile_is_refused_and_the_old_one_stays() {
+fn profile_is_changed_in_single_values() {
     let bench = Bench::new();
-    let profile = Request::Profile {
-        profile: "no-such-profile".into(),
-    };
+    bench.ask(&profile(Some("low-latency"), &[]));
 
-    let answer = bench.ask(&profile);
+    let answer = bench.ask(&profile(None, &[("read.time", "7us"), ("units", "8")]));
 
-    assert_eq!(answer["ok"], false);
-    assert!(
-        answer["error"]
-            .as_str()
-            .is_some_and(|e| e.contains("no-such-profile"))
-    );
+    let name = "low-latency with read.time = 7us, units = 8";
+    assert_eq!(answer["profile"], name);
     let report = &bench.ask(&Request::Counters {})["report"];
-    assert_eq!(report["profile"], "floor");
+    assert_eq!(report["profile"], name);
+}
+
+#[test]
+fn profile_that_is_none_is_refused_and_the_old_one_stays() {
+    let cases = [
+        (profile(Some("no-such-profile"), &[]), "no-such-profile"),
+        (profile(None, &[("wings", "2")]), "wings"),
+        (profile(Some("high-iops"), &[("units", "0")]), "units: 0"),
+        (profile(None, &[]), "which profile"),
+    ];
+    for (request, part) in cases {
+        let bench = Bench::new();
+
+        let answer = bench.ask(&request);
+
+        assert_eq!(answer["ok"], false);
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(error.contains(part), "{error}");
+        let report = &bench.ask(&Request::Counters {})["report"];
+        assert_eq!(report["profile"], "floor");
+    }
 }
 
 fn faults(rules: Option<&str>, clear: bool) -> Request {

@@ -17,7 +17,7 @@ pub struct Admission {
 }
 
 enum Owner {
-    One(Model),
+    One(Box<Model>),
     Several(Arc<Mutex<Model>>),
 }
 
@@ -26,16 +26,16 @@ impl Admission {
     pub fn new(model: Model) -> Self {
         Self {
             profile: model.profile().clone(),
-            model: Owner::One(model),
+            model: Owner::One(Box::new(model)),
         }
     }
 
     /// For another engine, with the same model.
     #[must_use]
     pub fn another(&mut self) -> Self {
-        let placeholder = Owner::One(Model::new(self.profile.clone(), 0));
+        let placeholder = Owner::One(Box::new(Model::new(self.profile.clone(), 0)));
         let model = match std::mem::replace(&mut self.model, placeholder) {
-            Owner::One(model) => Arc::new(Mutex::new(model)),
+            Owner::One(model) => Arc::new(Mutex::new(*model)),
             Owner::Several(model) => model,
         };
         self.model = Owner::Several(Arc::clone(&model));
@@ -94,7 +94,7 @@ mod tests {
     use crate::timing::{Service, read_of};
 
     fn profile(time: Nanos) -> Profile {
-        Profile::uniform("test", 2, 100, Service { time, jitter: 50 })
+        Profile::uniform("test", 2, 100, &Service::uniform(time, 50))
     }
 
     /// However many engines ask, it is one medium.
@@ -121,7 +121,7 @@ mod tests {
     fn set_profile_is_followed_by_another() {
         let mut first = Admission::new(Model::new(profile(5_000), 3));
         let mut second = first.another();
-        let instant = Profile::uniform("instant", 1, 0, Service { time: 0, jitter: 0 });
+        let instant = Profile::uniform("instant", 1, 0, &Service::default());
         first.set_profile(instant);
         second.follow(&first);
         assert_eq!(second.admit(7, &read_of(1, 0)), 7);

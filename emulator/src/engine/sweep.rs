@@ -204,7 +204,11 @@ impl Engine {
             sequence: fetched.sequence,
             work: match outcome.class {
                 IoClass::Read => Work::Read,
+                IoClass::Write if sqe.fua() || outcome.flush != FlushScope::Nothing => {
+                    Work::WriteThrough
+                }
                 IoClass::Write => Work::Write,
+                IoClass::Other if NvmOpcode(sqe.opcode) == NvmOpcode::FLUSH => Work::Flush,
                 IoClass::Other => Work::Other,
             },
             bytes: outcome.bytes,

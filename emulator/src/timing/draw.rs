@@ -2,16 +2,9 @@
 //! Draws that depend on a command's place alone: a generator of its own for each command, keyed by
 //! seed, namespace, queue, the queue's creation count and the command's number in it.
 
-use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use super::{Nanos, Request};
-
-/// A draw from -`jitter` to +`jitter`, evenly distributed, as an offset: 0 to 2 * `jitter`.
-pub fn jitter_offset(seed: u64, request: &Request, jitter: Nanos) -> Nanos {
-    let random = generator(seed, request).next_u64();
-    scale(random, jitter.saturating_mul(2))
-}
+use super::Request;
 
 /// The generator of one command.
 #[inline]
@@ -41,59 +34,60 @@ pub fn mix(key: u64, value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use rand_core::Rng;
+
     use super::super::read_of;
     use super::*;
 
-    #[test]
-    fn jitter_offset_of_the_same_place_is_the_same() {
-        let a = jitter_offset(7, &read_of(1, 5), 1000);
-        let b = jitter_offset(7, &read_of(1, 5), 1000);
-        assert_eq!(a, b);
+    fn draw(seed: u64, request: &Request) -> u64 {
+        generator(seed, request).next_u64()
     }
 
     #[test]
-    fn jitter_offset_depends_on_every_part_of_the_place() {
+    fn generator_of_the_same_place_draws_the_same() {
+        assert_eq!(draw(7, &read_of(1, 5)), draw(7, &read_of(1, 5)));
+    }
+
+    #[test]
+    fn generator_depends_on_every_part_of_the_place() {
         let base = read_of(1, 5);
-        let draw = |seed, request: &Request| jitter_offset(seed, request, u64::MAX / 2);
-        let first = draw(7, &base);
-        assert_ne!(first, draw(8, &base));
-        assert_ne!(first, draw(7, &Request { nsid: 2, ..base }));
-        assert_ne!(first, draw(7, &Request { queue: 2, ..base }));
-        assert_ne!(
-            first,
-            draw(
+        let others = [
+            (8, base),
+            (7, Request { nsid: 2, ..base }),
+            (7, Request { queue: 2, ..base }),
+            (7, read_of(1, 6)),
+            (
                 7,
-                &Request {
-                    sequence: 6,
+                Request {
+                    queue_creation: 1,
                     ..base
-                }
-            )
-        );
-        let recreated = Request {
-            queue_creation: 1,
-            ..base
-        };
-        assert_ne!(first, draw(7, &recreated));
+                },
+            ),
+        ];
+        for (seed, request) in others {
+            assert_ne!(draw(7, &base), draw(seed, &request), "{seed} {request:?}");
+        }
     }
 
     #[test]
-    fn jitter_offset_covers_its_range_evenly() {
+    fn scale_covers_its_range_evenly() {
         let mut counts = [0u32; 10];
         for sequence in 0..100_000 {
-            let offset = jitter_offset(1, &read_of(1, sequence), 500);
-            assert!(offset <= 1000);
-            counts[(offset * 10 / 1001) as usize] += 1;
+            let value = scale(draw(1, &read_of(1, sequence)), 9);
+            counts[usize::try_from(value).unwrap()] += 1;
         }
         assert!(
             counts.iter().all(|n| (9_600..10_400).contains(n)),
             "{counts:?}"
         );
+        assert_eq!((scale(0, 9), scale(u64::MAX, 9)), (0, 9));
+        assert_eq!(scale(u64::MAX, u64::MAX), u64::MAX);
     }
 
     #[test]
-    fn jitter_offset_of_neighbours_is_uncorrelated() {
+    fn generators_of_neighbours_are_uncorrelated() {
         let draws: Vec<f64> = (0..20_000)
-            .map(|s| jitter_offset(3, &read_of(2, s), 500) as f64 - 500.0)
+            .map(|s| draw(3, &read_of(2, s)) as f64 / 2f64.powi(64) - 0.5)
             .collect();
         let variance: f64 = draws.iter().map(|d| d * d).sum::<f64>();
         let covariance: f64 = draws.windows(2).map(|w| w[0] * w[1]).sum::<f64>();

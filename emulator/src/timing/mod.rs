@@ -3,24 +3,40 @@
 //! thread. Times are nanoseconds on whatever clock the caller uses.
 
 mod draw;
+mod file;
+mod histogram;
 mod model;
 mod profile;
+mod service;
 mod units;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use draw::{generator, mix, scale};
+pub use file::ProfileError;
+pub use histogram::Histogram;
 pub use model::Model;
-pub use profile::{Profile, ProfileError, Service};
+pub use profile::{Interference, PerByte, Profile, WriteCache};
+pub use service::{Service, Spread, Tail};
 
 /// A point in time or a span, in nanoseconds.
 pub type Nanos = u64;
+
+/// Longest time that a profile may name: a minute.
+const LONGEST: Nanos = 60_000_000_000;
 
 /// What a command asks of the medium, as far as time is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     /// Data from the medium.
     Read,
-    /// Data to the medium.
+    /// Data to the medium, or to the write cache before it.
     Write,
+    /// Data to the medium, whatever write cache there is (Force Unit Access).
+    WriteThrough,
+    /// All that is in the write cache to the medium.
+    Flush,
     /// Everything else that an I/O queue carries.
     Other,
 }

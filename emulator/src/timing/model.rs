@@ -5,19 +5,28 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::draw::jitter_offset;
+use super::profile::{Interference, WriteCache};
 use super::{Nanos, Profile, Request, Work};
 
 /// The medium's state: which of its parts are busy until when.
 ///
-/// A command spends the front-end cost in the front end, behind those that arrived before it. Then
-/// it is cut into stripes; each takes the unit that is free first and keeps it for the service
-/// time. The command is due when its last stripe is.
+/// A command spends the front-end cost in the front end, behind those that arrived before it, and its
+/// data pass the link likewise. Then it is cut into stripes; each takes the unit that is free first and
+/// keeps it for the service time. The command is due when its last stripe is. With a write cache,
+/// writes take no unit, and wait for room in it.
+///
+/// The data of reads pass the link before the units too, though they come from there: with units that
+/// work in parallel a command waits as long in all, and no slow read holds up what was read meanwhile.
 #[derive(Debug)]
 pub struct Model {
     profile: Profile,
+    instant: bool,
     seed: u64,
     front_end_free: Nanos,
+    link_free: Nanos,
+    /// When the write cache is empty, if nothing more is written.
+    cache_empty: Nanos,
+    next_interference: Nanos,
     /// When each unit is free; units are alike.
     units: BinaryHeap<Reverse<Nanos>>,
 }
@@ -26,8 +35,12 @@ impl Model {
     /// An idle medium of the given speed. Draws depend on `seed`.
     pub fn new(profile: Profile, seed: u64) -> Self {
         let mut model = Self {
+            instant: profile.is_instant(),
             seed,
             front_end_free: 0,
+            link_free: 0,
+            cache_empty: 0,
+            next_interference: 0,
             units: BinaryHeap::new(),
             profile,
         };
@@ -43,25 +56,59 @@ impl Model {
     /// Changes the speed of commands admitted from now on. Units that are busy stay busy until the
     /// time that was set for them.
     pub fn set_profile(&mut self, profile: Profile) {
+        self.instant = profile.is_instant();
         self.profile = profile;
+        self.next_interference = 0;
         self.resize_units();
     }
 
     /// When a command that arrives at `arrival` completes: `arrival` or later. Arrivals of
     /// successive calls do not go backwards. Never panics; times saturate.
+    #[inline]
     pub fn admit(&mut self, arrival: Nanos, request: &Request) -> Nanos {
-        if self.profile.is_instant() {
+        if self.instant {
             return arrival;
         }
-        let start = arrival
-            .max(self.front_end_free)
-            .saturating_add(self.profile.front_end());
-        self.front_end_free = start;
-        let service = self.service(request);
-        let stripes = match request.work {
-            Work::Read | Work::Write => request.bytes.div_ceil(self.profile.stripe()).max(1),
-            Work::Other => 1,
+        let start = self.take_in(arrival);
+        let start = self.transfer(start, request);
+        if let Some(interference) = self.profile.interference() {
+            self.interfere(start, interference);
+        }
+        let service = self.profile.service(request.work).draw(self.seed, request);
+        match (self.profile.write_cache(), request.work) {
+            (Some(cache), Work::Write) => self.room(cache, start, request).saturating_add(service),
+            (Some(cache), Work::WriteThrough) => {
+                self.room(cache, start, request);
+                self.cache_empty.saturating_add(service)
+            }
+            (Some(_), Work::Flush) => self.cache_empty.max(start).saturating_add(service),
+            (_, Work::Read | Work::Write | Work::WriteThrough) => {
+                let stripes = request.bytes.div_ceil(self.profile.stripe()).max(1);
+                self.occupy(stripes, start, service)
+            }
+            (_, Work::Flush | Work::Other) => self.occupy(1, start, service),
+        }
+    }
+
+    /// The front end's part: when the command leaves it.
+    fn take_in(&mut self, arrival: Nanos) -> Nanos {
+        let begin = arrival.max(self.front_end_free);
+        self.front_end_free = begin.saturating_add(self.profile.front_end());
+        self.front_end_free
+    }
+
+    /// The link's part: when the data have passed it.
+    fn transfer(&mut self, start: Nanos, request: &Request) -> Nanos {
+        let Some(cost) = self.profile.bandwidth() else {
+            return start;
         };
+        let begin = start.max(self.link_free);
+        self.link_free = begin.saturating_add(cost.time(u64::from(request.bytes)));
+        self.link_free
+    }
+
+    /// The units' part: when the last of the stripes is done.
+    fn occupy(&mut self, stripes: u32, start: Nanos, service: Nanos) -> Nanos {
         let mut due = start;
         for _ in 0..stripes {
             if let Some(mut unit) = self.units.peek_mut() {
@@ -72,17 +119,25 @@ impl Model {
         due
     }
 
-    /// The service time of a stripe of this command, jitter included.
-    fn service(&self, request: &Request) -> Nanos {
-        let service = self.profile.service(request.work);
-        if service.jitter == 0 {
-            return service.time;
+    /// Puts a write into the cache: when there is room for all of it.
+    fn room(&mut self, cache: WriteCache, start: Nanos, request: &Request) -> Nanos {
+        let drain = cache.drain.time(u64::from(request.bytes));
+        self.cache_empty = self.cache_empty.max(start).saturating_add(drain);
+        start.max(self.cache_empty.saturating_sub(cache.full))
+    }
+
+    /// Whatever has disturbed the units up to `now`. What was over long ago, while no command came,
+    /// is passed over: it disturbed none.
+    fn interfere(&mut self, now: Nanos, interference: Interference) {
+        let Interference { every, busy, units } = interference;
+        let last = now - now % every;
+        self.next_interference = self.next_interference.max(last).max(every);
+        // At the end of time there is no next one.
+        while self.next_interference <= now && self.next_interference < Nanos::MAX {
+            let begin = self.next_interference;
+            self.occupy(u32::from(units), begin, busy);
+            self.next_interference = begin.saturating_add(every);
         }
-        let offset = jitter_offset(self.seed, request, service.jitter);
-        service
-            .time
-            .saturating_sub(service.jitter)
-            .saturating_add(offset)
     }
 
     /// As many units as the profile has. When there are fewer, those that are busy longest stay.
@@ -104,7 +159,7 @@ mod tests {
     const US: Nanos = 1000;
 
     fn fixed(units: u16, front_end: Nanos, time: Nanos, jitter: Nanos) -> Profile {
-        Profile::uniform("test", units, front_end, Service { time, jitter })
+        Profile::uniform("test", units, front_end, &Service::uniform(time, jitter))
     }
 
     #[test]

@@ -1,184 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Profiles: how fast the device pretends to be, as a file that a user can read and change.
+//! Profiles: how fast the device pretends to be.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
+use super::file::Source;
+use super::{Nanos, Service, Work};
 
-use super::{Nanos, Work, units};
-
-/// Profiles that are part of the program, for when it runs without its `configs/` folder.
-const BUNDLED: [(&str, &str); 3] = [
-    (
-        "high-iops",
-        include_str!("../../../configs/profiles/high-iops.toml"),
-    ),
-    (
-        "low-latency",
-        include_str!("../../../configs/profiles/low-latency.toml"),
-    ),
-    (
-        "floor",
-        include_str!("../../../configs/profiles/floor.toml"),
-    ),
-];
-
-/// Where profiles are looked up by name, from the folder where the program was started.
-const FOLDER: &str = "configs/profiles";
-
-/// Longest time that a profile may name: a minute.
-const LONGEST: Nanos = 60_000_000_000;
-
-/// How long a unit of the medium is busy with one stripe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Service {
-    /// Mean, in nanoseconds.
-    pub time: Nanos,
-    /// Each draw lies evenly between `time - jitter` and `time + jitter`.
-    pub jitter: Nanos,
-}
-
-/// A speed profile, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A speed profile, checked. `docs/profiles.md` says what each value means.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    name: String,
-    front_end: Nanos,
-    units: u16,
-    stripe: u32,
-    read: Service,
-    write: Service,
-    other: Service,
+    pub(super) name: String,
+    pub(super) front_end: Nanos,
+    pub(super) bandwidth: Option<PerByte>,
+    pub(super) units: u16,
+    pub(super) stripe: u32,
+    pub(super) read: Service,
+    pub(super) write: Service,
+    pub(super) other: Service,
+    pub(super) write_cache: Option<WriteCache>,
+    pub(super) interference: Option<Interference>,
+    /// What it was made from, so that single values can be changed.
+    pub(super) source: Arc<Source>,
 }
 
-/// A profile that cannot be used. The text names the file and the key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProfileError {
-    /// There is no such profile.
-    #[error("there is no profile \"{name}\": take one of {known}, or give the path of a file")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
-    /// The file cannot be read.
-    #[error("{origin}: {message}")]
-    Unreadable {
-        /// The file.
-        origin: String,
-        /// The host's message.
-        message: String,
-    },
-    /// The file is not a profile.
-    #[error("{origin}: {message}")]
-    Syntax {
-        /// The file.
-        origin: String,
-        /// What is wrong, with the line.
-        message: String,
-    },
-    /// A value is not possible.
-    #[error("{origin}: {key}: {message}")]
-    Value {
-        /// The file.
-        origin: String,
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        message: String,
-    },
+/// A cost for each byte, in 2^-20 ns: exact to a thousandth up to 1 TB/s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerByte(u64);
+
+/// Memory of the device that takes writes in, and gives them to the medium meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteCache {
+    /// How long it takes to empty when it is full.
+    pub full: Nanos,
+    /// What a byte takes to leave it.
+    pub drain: PerByte,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileFile {
-    front_end: String,
-    units: u16,
-    stripe: String,
-    read: ServiceFile,
-    write: ServiceFile,
-    other: ServiceFile,
+/// What the device does on its own account from time to time, such as moving data: some units are
+/// busy with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interference {
+    /// From one begin to the next; the first is at this time.
+    pub every: Nanos,
+    /// How long each unit is busy; shorter than `every`.
+    pub busy: Nanos,
+    /// How many units.
+    pub units: u16,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServiceFile {
-    time: String,
-    #[serde(default)]
-    jitter: Option<String>,
+impl PerByte {
+    /// From bytes a second, 1 MB/s to 1 TB/s.
+    pub fn of_bandwidth(bytes_per_second: u64) -> Self {
+        let bandwidth = bytes_per_second.clamp(1_000_000, 1_000_000_000_000);
+        Self(((1_000_000_000 << 20) + bandwidth / 2) / bandwidth)
+    }
+
+    /// What so many bytes take.
+    #[inline]
+    pub fn time(self, bytes: u64) -> Nanos {
+        let time = (u128::from(bytes) * u128::from(self.0)) >> 20;
+        Nanos::try_from(time).unwrap_or(Nanos::MAX)
+    }
 }
 
 impl Profile {
-    /// Loads the profile called `name` (a file of `configs/profiles/` below the current folder, or
-    /// one that is built in), or the file at the path `name` when it contains a slash or ends in
-    /// `.toml`.
-    ///
-    /// # Errors
-    /// [`ProfileError`] when there is none or it is not valid.
-    pub fn load(name: &str) -> Result<Self, ProfileError> {
-        if name.contains('/') || name.ends_with(".toml") {
-            return Self::read(Path::new(name));
-        }
-        let file = PathBuf::from(FOLDER).join(format!("{name}.toml"));
-        if file.is_file() {
-            return Self::read(&file);
-        }
-        match BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
-            Some((_, text)) => Self::parse(text, &format!("{name}.toml")),
-            None => Err(ProfileError::Unknown {
-                name: name.to_owned(),
-                known: BUNDLED.map(|(bundled, _)| bundled).join(", "),
-            }),
-        }
-    }
-
-    fn read(file: &Path) -> Result<Self, ProfileError> {
-        let origin = file.display().to_string();
-        match std::fs::read_to_string(file) {
-            Ok(text) => Self::parse(&text, &origin),
-            Err(error) => Err(ProfileError::Unreadable {
-                origin,
-                message: error.to_string(),
-            }),
-        }
-    }
-
-    /// Parses a profile; `origin` is the file's name, for messages, and its stem the profile's name.
-    ///
-    /// # Errors
-    /// [`ProfileError`] with file, key and what is wrong.
-    pub fn parse(text: &str, origin: &str) -> Result<Self, ProfileError> {
-        let file: ProfileFile = toml::from_str(text).map_err(|error| ProfileError::Syntax {
-            origin: origin.to_owned(),
-            message: sentence(text, &error),
-        })?;
-        let at = Origin(origin);
-        let units = match file.units {
-            1..=1024 => file.units,
-            other => return Err(at.wrong("units", format!("{other} is not between 1 and 1024"))),
-        };
-        let stem = Path::new(origin).file_stem();
-        Ok(Self {
-            name: stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-            front_end: at.duration("front_end", &file.front_end)?,
-            units,
-            stripe: at.stripe(&file.stripe)?,
-            read: at.service(["read.time", "read.jitter"], &file.read)?,
-            write: at.service(["write.time", "write.jitter"], &file.write)?,
-            other: at.service(["other.time", "other.jitter"], &file.other)?,
-        })
-    }
-
-    /// A profile that serves every kind of work alike, in stripes of 4 KiB. `units` is at least 1.
-    pub fn uniform(name: &str, units: u16, front_end: Nanos, service: Service) -> Self {
+    /// A profile that serves every kind of work alike, in stripes of 4 KiB, and knows nothing else.
+    /// `units` is at least 1.
+    pub fn uniform(name: &str, units: u16, front_end: Nanos, service: &Service) -> Self {
         Self {
             name: name.to_owned(),
             front_end,
+            bandwidth: None,
             units: units.max(1),
             stripe: 4096,
-            read: service,
-            write: service,
-            other: service,
+            read: service.clone(),
+            write: service.clone(),
+            other: service.clone(),
+            write_cache: None,
+            interference: None,
+            source: Arc::default(),
         }
     }
 
@@ -192,6 +92,11 @@ impl Profile {
         self.front_end
     }
 
+    /// What a byte takes between host and device, one command's after another's.
+    pub fn bandwidth(&self) -> Option<PerByte> {
+        self.bandwidth
+    }
+
     /// Units that serve in parallel.
     pub fn units(&self) -> u16 {
         self.units
@@ -202,155 +107,48 @@ impl Profile {
         self.stripe
     }
 
+    /// What takes writes in, if there is something.
+    pub fn write_cache(&self) -> Option<WriteCache> {
+        self.write_cache
+    }
+
+    /// What keeps units busy besides commands.
+    pub fn interference(&self) -> Option<Interference> {
+        self.interference
+    }
+
     /// Service time of a stripe.
-    pub fn service(&self, work: Work) -> Service {
+    #[inline]
+    pub fn service(&self, work: Work) -> &Service {
         match work {
-            Work::Read => self.read,
-            Work::Write => self.write,
-            Work::Other => self.other,
+            Work::Read => &self.read,
+            Work::Write | Work::WriteThrough => &self.write,
+            Work::Flush | Work::Other => &self.other,
         }
     }
 
     /// Whether nothing takes any time.
     pub fn is_instant(&self) -> bool {
-        self.front_end == 0 && self.read.time == 0 && self.write.time == 0 && self.other.time == 0
+        self.front_end == 0
+            && self.bandwidth.is_none()
+            && self.write_cache.is_none()
+            && self.interference.is_none()
+            && self.read.is_instant()
+            && self.write.is_instant()
+            && self.other.is_instant()
     }
-}
-
-/// The file that values come from, for messages.
-struct Origin<'a>(&'a str);
-
-impl Origin<'_> {
-    fn wrong(&self, key: &'static str, message: String) -> ProfileError {
-        ProfileError::Value {
-            origin: self.0.to_owned(),
-            key,
-            message,
-        }
-    }
-
-    fn duration(&self, key: &'static str, text: &str) -> Result<Nanos, ProfileError> {
-        match units::duration(text) {
-            Ok(nanos) if nanos <= LONGEST => Ok(nanos),
-            Ok(_) => Err(self.wrong(key, format!("{text} is longer than a minute"))),
-            Err(message) => Err(self.wrong(key, message)),
-        }
-    }
-
-    fn stripe(&self, text: &str) -> Result<u32, ProfileError> {
-        let bytes = units::size(text).map_err(|message| self.wrong("stripe", message))?;
-        match u32::try_from(bytes) {
-            Ok(stripe) if (4096..=16 << 20).contains(&stripe) => Ok(stripe),
-            _ => Err(self.wrong("stripe", format!("{text} is not between 4KiB and 16MiB"))),
-        }
-    }
-
-    fn service(
-        &self,
-        keys: [&'static str; 2],
-        file: &ServiceFile,
-    ) -> Result<Service, ProfileError> {
-        let [time_key, jitter_key] = keys;
-        let time = self.duration(time_key, &file.time)?;
-        let jitter = match &file.jitter {
-            Some(text) => self.duration(jitter_key, text)?,
-            None => 0,
-        };
-        if jitter > time {
-            let message = format!("the jitter is larger than {time_key}, {}", file.time);
-            return Err(self.wrong(jitter_key, message));
-        }
-        Ok(Service { time, jitter })
-    }
-}
-
-/// What is wrong and in which line; the parser's own text spreads over several lines.
-fn sentence(text: &str, error: &toml::de::Error) -> String {
-    let at = error.span().map_or(0, |span| span.start);
-    let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
-    format!("line {line}: {}", error.message().trim_end())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"
-        front_end = "0.4us"
-        units = 16
-        stripe = "4KiB"
-        read = { time = "6.2us", jitter = "0.3us" }
-        write = { time = "8us" }
-        other = { time = "1us" }
-    "#;
-
     #[test]
-    fn parse_of_a_good_profile_takes_every_value() {
-        let profile = Profile::parse(GOOD, "some/fast.toml").unwrap();
-        assert_eq!(profile.name(), "fast");
-        assert_eq!(profile.front_end(), 400);
-        assert_eq!(profile.units(), 16);
-        assert_eq!(profile.stripe(), 4096);
-        let read = profile.service(Work::Read);
-        assert_eq!((read.time, read.jitter), (6200, 300));
-        assert_eq!(profile.service(Work::Write).jitter, 0);
-        assert!(!profile.is_instant());
-    }
-
-    #[test]
-    fn parse_of_an_unknown_key_names_file_and_key() {
-        let text = format!("wings = 2\n{GOOD}");
-        let message = Profile::parse(&text, "x.toml").unwrap_err().to_string();
-        assert!(message.starts_with("x.toml: "), "{message}");
-        assert!(message.contains("wings"), "{message}");
-    }
-
-    #[test]
-    fn parse_of_a_bad_value_names_file_and_key() {
-        let cases = [
-            ("6.2us", "6.2 parsecs", "read.time"),
-            ("\"0.3us\"", "\"7us\"", "read.jitter"),
-            ("16", "0", "units"),
-            ("4KiB", "1B", "stripe"),
-            ("0.4us", "61s", "front_end"),
-        ];
-        for (from, to, key) in cases {
-            let text = GOOD.replace(from, to);
-            let message = Profile::parse(&text, "x.toml").unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("x.toml: {key}: ")),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn load_of_an_unknown_name_lists_what_there_is() {
-        let message = Profile::load("warp").unwrap_err().to_string();
-        assert!(
-            message.contains("high-iops, low-latency, floor"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn load_of_a_missing_path_names_it() {
-        let message = Profile::load("/nowhere/p.toml").unwrap_err().to_string();
-        assert!(message.starts_with("/nowhere/p.toml: "), "{message}");
-    }
-
-    #[test]
-    fn bundled_profiles_are_what_their_names_promise() {
-        let [high, low, floor] = BUNDLED.map(|(name, _)| Profile::load(name).unwrap());
-        assert!(floor.is_instant());
-        let peak = |profile: &Profile| {
-            let by_units =
-                u64::from(profile.units()) * 1_000_000_000 / profile.service(Work::Read).time;
-            by_units.min(1_000_000_000 / profile.front_end())
-        };
-        assert!(peak(&high) > 1_250_000, "{}", peak(&high));
-        let alone = |profile: &Profile| profile.front_end() + profile.service(Work::Read).time;
-        assert!((6_000..=7_000).contains(&alone(&high)));
-        assert!((3_500..=4_000).contains(&alone(&low)));
+    fn per_byte_is_exact_over_its_range() {
+        assert_eq!(PerByte::of_bandwidth(1_000_000).time(4096), 4_096_000);
+        assert_eq!(PerByte::of_bandwidth(4_096_000_000).time(4096), 1000);
+        let fastest = PerByte::of_bandwidth(1_000_000_000_000).time(1 << 30);
+        assert!(fastest.abs_diff(1_073_742) < 1074, "{fastest}");
+        assert_eq!(PerByte::of_bandwidth(1_000_000).time(u64::MAX), u64::MAX);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Values with units, as people write them: `6.2us`, `4KiB`.
+//! Values with units, as people write them: `6.2us`, `4KiB`, `1.25M/s`, `3.2GB/s`.
 
 /// Nanoseconds of a duration such as `6.2us`: a decimal number and `ns`, `us`, `ms` or `s`.
 ///
@@ -30,6 +30,40 @@ pub fn size(text: &str) -> Result<u64, String> {
     ];
     quantity(text, &units).ok_or_else(|| {
         format!("\"{text}\" is not a size: write a number and B, KiB, MiB or GiB, as in \"4KiB\"")
+    })
+}
+
+/// How often in a second: a decimal number and `/s`, `k/s` or `M/s`, as in `1.25M/s`.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn rate(text: &str) -> Result<u64, String> {
+    let units = [("k/s", 1_000), ("M/s", 1_000_000), ("/s", 1)];
+    quantity(text, &units).ok_or_else(|| {
+        format!("\"{text}\" is not a rate: write a number and /s, k/s or M/s, as in \"1.25M/s\"")
+    })
+}
+
+/// Bytes a second of a bandwidth such as `3.2GB/s`: a decimal number and `B/s`, `kB/s`, `MB/s` or
+/// `GB/s` (powers of ten), `KiB/s`, `MiB/s` or `GiB/s` (powers of two).
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn bandwidth(text: &str) -> Result<u64, String> {
+    let units = [
+        ("kB/s", 1_000),
+        ("MB/s", 1_000_000),
+        ("GB/s", 1_000_000_000),
+        ("KiB/s", 1 << 10),
+        ("MiB/s", 1 << 20),
+        ("GiB/s", 1 << 30),
+        ("B/s", 1),
+    ];
+    quantity(text, &units).ok_or_else(|| {
+        format!(
+            "\"{text}\" is not a bandwidth: write a number and kB/s, MB/s, GB/s, KiB/s, MiB/s or \
+             GiB/s, as in \"3.2GB/s\""
+        )
     })
 }
 
@@ -88,5 +122,23 @@ mod tests {
         assert_eq!(size("1.5MiB"), Ok(3 << 19));
         assert!(size("4KB").is_err());
         assert!(size("4k").is_err());
+    }
+
+    #[test]
+    fn rate_with_every_unit_is_a_number_a_second() {
+        assert_eq!(rate("1.25M/s"), Ok(1_250_000));
+        assert_eq!(rate("80k/s"), Ok(80_000));
+        assert_eq!(rate("7/s"), Ok(7));
+        assert!(rate("7").is_err());
+        assert!(rate("7G/s").is_err());
+    }
+
+    #[test]
+    fn bandwidth_with_every_unit_is_bytes_a_second() {
+        assert_eq!(bandwidth("3.2GB/s"), Ok(3_200_000_000));
+        assert_eq!(bandwidth("1.5MiB/s"), Ok(3 << 19));
+        assert_eq!(bandwidth("9B/s"), Ok(9));
+        assert!(bandwidth("3.2GB").is_err());
+        assert!(bandwidth("-1GB/s").is_err());
     }
 }

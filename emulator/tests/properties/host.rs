@@ -120,7 +120,7 @@ fn engine(kind: Kind) -> Engine {
 
 pub fn profile(slow: bool) -> Profile {
     let (front, time, jitter) = if slow { (200, 5_000, 3_000) } else { (0, 0, 0) };
-    Profile::uniform("fuzz", 4, front, Service { time, jitter })
+    Profile::uniform("fuzz", 4, front, &Service::uniform(time, jitter))
 }
 
 fn all_data_pages() -> Vec<u64> {

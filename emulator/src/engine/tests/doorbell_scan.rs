@@ -14,7 +14,7 @@ fn steps_until_noticed(apart: Nanos) -> u64 {
         doorbells: DoorbellMode::Mapped,
         ..ControllerConfig::default()
     };
-    let profile = Profile::uniform("test", 1, 0, Service::default());
+    let profile = Profile::uniform("test", 1, 0, &Service::default());
     let mut host = Host::with(profile, vec![ram_namespace()], config);
     // The scan is where it is after a while.
     for _ in 0..1000 {

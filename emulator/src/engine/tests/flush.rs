@@ -64,7 +64,7 @@ fn held_host(fail: bool) -> (Host, Tickets, Tickets) {
         media: Box::new(media),
         block_size: BlockSize::B512,
     };
-    let profile = Profile::uniform("test", 1, 0, Service::default());
+    let profile = Profile::uniform("test", 1, 0, &Service::default());
     let host = Host::with(profile, vec![namespace], ControllerConfig::default());
     (host, tickets, ended)
 }
@@ -165,4 +165,41 @@ fn flushes_dropped_by_resets_pile_up_only_so_far() {
     host.settle();
     host.settle();
     assert_eq!(host.completions(queue), [cid]);
+}
+
+/// The timing model learns which writes may stay in the device's write cache.
+#[test]
+fn write_cache_keeps_flush_and_fua_waiting() {
+    let text = r#"
+        front_end = "0us"
+        units = 1
+        stripe = "4KiB"
+        read = { time = "1us" }
+        write = { time = "1us" }
+        other = { time = "1us" }
+        write_cache = { size = "1MiB", drain = "1MB/s" }
+    "#;
+    // 512 bytes take 512 us to leave the cache.
+    let cases = [
+        (NvmOpcode::WRITE, 0, 1_000),
+        (NvmOpcode::WRITE, 1 << 30, 2 * 512_000 + 1_000),
+        (NvmOpcode::FLUSH, 0, 512_000 + 1_000),
+    ];
+    for (opcode, cdw12, latency) in cases {
+        let mut host = Host::new(Profile::parse(text, "cached").unwrap());
+        let queue = host.make_queue(16, true);
+        host.put(queue, transfer(NvmOpcode::WRITE, 0, 1));
+        host.ring(queue);
+        let started = host.now;
+        host.settle();
+        host.now += 1_000;
+        host.settle();
+        assert_eq!(host.completions(queue).len(), 1);
+        host.now = started;
+        let mut sqe = transfer(opcode, 0, 1);
+        sqe.cdw12 = (sqe.cdw12.get() | cdw12).into();
+        host.put(queue, sqe);
+        host.ring(queue);
+        assert_eq!(host.step(), Some(started + latency), "{opcode:?} {cdw12:x}");
+    }
 }

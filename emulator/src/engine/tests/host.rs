@@ -101,7 +101,7 @@ impl Host {
     }
 
     pub(super) fn instant() -> Self {
-        Self::new(Profile::uniform("test", 1, 0, Service::default()))
+        Self::new(Profile::uniform("test", 1, 0, &Service::default()))
     }
 
     pub(super) fn with(
@@ -280,9 +280,5 @@ pub(super) fn status(cqe: &CompletionQueueEntry) -> Status {
 }
 
 pub(super) fn slow(units: u16, service: Nanos) -> Profile {
-    let service = Service {
-        time: service,
-        jitter: 0,
-    };
-    Profile::uniform("slow", units, 0, service)
+    Profile::uniform("slow", units, 0, &Service::uniform(service, 0))
 }
