@@ -7,6 +7,7 @@ pub mod exit;
 pub mod guest;
 pub mod interrupt;
 pub mod machine;
+pub mod model;
 pub mod progress;
 pub mod report;
 pub mod repository;

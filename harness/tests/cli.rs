@@ -438,3 +438,77 @@ fn setup_without_apt_names_the_list_of_packages() {
         .code(3)
         .stderr(contains("scripts/packages.txt").and(one_sentence()));
 }
+
+#[test]
+fn model_predicts_without_a_guest() {
+    let here = folder();
+    let words = "model --profile low-latency --depths 1,4 --ios 1000 --json";
+    let ran = hipri(&here).args(words.split(' ')).assert().success();
+    let document: serde_json::Value =
+        serde_json::from_slice(&ran.get_output().stdout).expect("a document");
+    assert_eq!(document["time"], "virtual");
+    let cells = document["cells"].as_array().expect("cells");
+    assert_eq!(cells.len(), 6);
+    assert!(
+        cells
+            .iter()
+            .all(|cell| cell["iops"].as_f64() > Some(10_000.0))
+    );
+
+    let words = "model --against seed --ios 1000 --json";
+    let ran = hipri(&here).args(words.split(' ')).assert().success();
+    let document: serde_json::Value =
+        serde_json::from_slice(&ran.get_output().stdout).expect("a document");
+    assert_eq!(document["cells"].as_array().map(Vec::len), Some(30));
+    let parameters = document["parameters"].as_object().expect("parameters");
+    assert!(parameters.len() <= 8, "{parameters:?}");
+    assert!(document["mean_abs_error"].is_number());
+    assert!(document["profiles"]["high-iops"]["units"].is_number());
+}
+
+#[test]
+fn model_calibrate_leaves_costs_and_a_profile() {
+    let here = folder();
+    let table = "device,path,depth,block_size,iops,lat_p50_us\n\
+                 mine,mainline,1,4096,50000,18\nmine,aio-poll-all,1,4096,80000,\n\
+                 mine,aio-poll-all,2,4096,150000,\n";
+    std::fs::write(here.path().join("mine.csv"), table).expect("a file");
+    let words = "model --calibrate ./mine.csv --holdout 2 --units mine=8 --generations 20 \
+                 --ios 1000 --out fit";
+    let words: Vec<_> = words.split_whitespace().collect();
+    hipri(&here)
+        .args(words)
+        .assert()
+        .success()
+        .stderr(contains("2 cells, 1 held out"));
+    let words = "model --costs fit/costs.toml --profile fit/mine.toml --depths 2 --ios 1000";
+    hipri(&here)
+        .args(words.split(' '))
+        .assert()
+        .success()
+        .stdout(contains("profile mine"));
+}
+
+#[test]
+fn model_with_bad_input_is_one_sentence() {
+    let here = folder();
+    std::fs::write(here.path().join("bad.csv"), "device,path\nmine,warp\n").expect("a file");
+    for (words, part) in [
+        ("--set units=0", "units: 0 is not between"),
+        ("--set wings=2", "wings"),
+        ("--set costs.wings=2us", "there is no such cost"),
+        ("--set costs.io=2", "costs.io"),
+        ("--costs none", "there is no none"),
+        ("--paths io-uring", "the model knows"),
+        ("--against ./bad.csv", "bad.csv: line 2"),
+        ("--calibrate seed --holdout 1,2,4,8,16,32,64", "--holdout"),
+        ("--calibrate seed --units none=4", "no such device"),
+    ] {
+        hipri(&here)
+            .arg("model")
+            .args(words.split(' '))
+            .assert()
+            .code(2)
+            .stderr(one_sentence().and(contains(part)));
+    }
+}

@@ -212,6 +212,11 @@ impl Profile {
         Self::check(&file, name, source)
     }
 
+    /// The keys and values that it was made from.
+    pub fn values(&self) -> &toml::Table {
+        &self.source.table
+    }
+
     fn check(file: &ProfileFile, name: String, source: Source) -> Result<Self, ProfileError> {
         let at = Origin(&source.origin);
         let units = at.count("units", file.units, 1024)?;

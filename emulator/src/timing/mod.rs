@@ -8,7 +8,7 @@ mod histogram;
 mod model;
 mod profile;
 mod service;
-mod units;
+pub mod units;
 
 #[cfg(test)]
 mod tests;

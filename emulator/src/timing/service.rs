@@ -78,6 +78,15 @@ impl Service {
         Self { spread, tail: None }
     }
 
+    /// Lognormal: half of the draws are below `median`; `sigma`, 0 to 2, is the standard deviation
+    /// of the logarithm.
+    pub fn log_normal(median: Nanos, sigma: f64) -> Self {
+        Self {
+            spread: Spread::LogNormal { median, sigma },
+            tail: None,
+        }
+    }
+
     /// Whether it takes no time, ever.
     pub fn is_instant(&self) -> bool {
         self.spread == Spread::Constant(0) && self.tail.is_none()
@@ -165,13 +174,7 @@ mod tests {
     /// The quantiles of a lognormal distribution: median, and e^sigma away at one standard deviation.
     #[test]
     fn log_normal_has_its_quantiles() {
-        let service = Service {
-            spread: Spread::LogNormal {
-                median: 10_000,
-                sigma: 0.5,
-            },
-            tail: None,
-        };
+        let service = Service::log_normal(10_000, 0.5);
         let all = draws(&service);
         for (at, wanted) in [(15_866, 6065.3), (50_000, 10_000.0), (84_134, 16_487.2)] {
             let got = all[at] as f64;

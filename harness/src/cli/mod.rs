@@ -7,6 +7,7 @@ mod context;
 mod guest;
 mod kernel;
 mod launch;
+mod model;
 mod options;
 mod probe;
 mod settings;
@@ -58,6 +59,8 @@ enum Command {
     /// Builds a kernel tree and judges it by suites, for `git bisect run`.
     #[command(name = "bisect-run")]
     BisectRun(bisect::BisectOptions),
+    /// Predicts IOPS and latency in virtual time, without a guest; fits the prediction to tables.
+    Model(model::ModelOptions),
     /// Measures the device alone.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -106,6 +109,7 @@ fn dispatch(
         Some(Command::Launch(options)) => launch::run(&options, verbose),
         Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),
+        Some(Command::Model(options)) => model::run(&options),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),

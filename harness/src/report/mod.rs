@@ -3,8 +3,10 @@
 
 mod environment;
 mod folder;
+mod model;
 mod table;
 
 pub use environment::{Environment, revision};
 pub use folder::{ResultFolder, make_folder};
+pub use model::{comparison_table, prediction_table};
 pub use table::{Style, counters, depth_table, submission};

@@ -126,7 +126,11 @@ fn rows_of(document: &Document, path: IoPath) -> impl Iterator<Item = &Row> {
     document.rows.iter().filter(move |row| row.path == path)
 }
 
-fn render(style: Style, header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn render(
+    style: Style,
+    header: Vec<String>,
+    rows: impl Iterator<Item = Vec<String>>,
+) -> String {
     let mut table = Table::new();
     table.load_style(match style {
         Style::Terminal => presets::UTF8_HORIZONTAL_ONLY,

@@ -2,9 +2,12 @@
 //! The seed's table: what the 2018 patch series reported for its two devices, to stand beside what
 //! is measured here.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::IoPath;
+use crate::model::table;
 
 /// One figure of the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -26,63 +29,44 @@ pub const SUBMIT_NS: [(IoPath, u32, u32); 3] = [
     (IoPath::AioPollAll, 660, 660),
 ];
 
-const PATHS: [IoPath; 3] = [IoPath::Mainline, IoPath::AioPoll, IoPath::AioPollAll];
-
-/// Depth, then thousands of I/Os per second in the order of [`PATHS`].
-const HIGH_IOPS: [(u32, [u32; 3]); 7] = [
-    (1, [77, 80, 132]),
-    (2, [145, 163, 262]),
-    (4, [287, 342, 514]),
-    (8, [560, 582, 824]),
-    (16, [616, 727, 1013]),
-    (32, [636, 773, 1155]),
-    (64, [635, 776, 1230]),
-];
-
-/// Depth, then thousands of I/Os per second and latency in nanoseconds in the order of [`PATHS`].
-const LOW_LATENCY: [(u32, [(u32, u32); 3]); 3] = [
-    (1, [(84, 8500), (87, 8300), (168, 5000)]),
-    (2, [(201, 7400), (208, 7100), (330, 5000)]),
-    (4, [(389, 7700), (398, 7200), (547, 6100)]),
-];
+/// Whose depths are swept for profiles that the seed does not have.
+const OF_OTHERS: &str = "high-iops";
 
 /// The seed's rows for a profile; empty for profiles that it does not have.
 pub fn rows(profile: &str) -> Vec<SeedRow> {
-    let row = |depth, path, kilo_iops: u32, lat_p50_ns| SeedRow {
-        depth,
-        path,
-        iops: kilo_iops * 1000,
-        lat_p50_ns,
+    let row = |cell: table::Cell| SeedRow {
+        depth: cell.depth,
+        path: cell.path,
+        iops: whole(cell.iops),
+        lat_p50_ns: cell.lat_p50_us.map(|latency| whole(latency * 1000.0)),
     };
-    match profile {
-        "high-iops" => HIGH_IOPS
-            .iter()
-            .flat_map(|(depth, iops)| {
-                PATHS
-                    .iter()
-                    .zip(iops)
-                    .map(|(path, iops)| row(*depth, *path, *iops, None))
-            })
-            .collect(),
-        "low-latency" => LOW_LATENCY
-            .iter()
-            .flat_map(|(depth, figures)| {
-                PATHS
-                    .iter()
-                    .zip(figures)
-                    .map(|(path, (iops, latency))| row(*depth, *path, *iops, Some(*latency)))
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
+    table::seed()
+        .into_iter()
+        .filter(|cell| cell.device == profile)
+        .map(row)
+        .collect()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the table's figures are positive and below 2^32"
+)]
+fn whole(figure: f64) -> u32 {
+    figure.round() as u32
 }
 
 /// The depths to sweep for a profile unless told otherwise: the seed's, or powers of two to 64.
 pub fn depths(profile: &str) -> Vec<u32> {
-    match profile {
-        "low-latency" => LOW_LATENCY.iter().map(|(depth, _)| *depth).collect(),
-        _ => HIGH_IOPS.iter().map(|(depth, _)| *depth).collect(),
-    }
+    let of = |device: &str| -> BTreeSet<u32> {
+        let rows = rows(device);
+        rows.iter().map(|row| row.depth).collect()
+    };
+    let depths = match of(profile) {
+        none if none.is_empty() => of(OF_OTHERS),
+        depths => depths,
+    };
+    depths.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -100,17 +84,16 @@ mod tests {
 
     #[test]
     fn rows_low_latency_have_latencies() {
-        assert_eq!(rows("low-latency").len(), 9);
-        assert!(
-            rows("low-latency")
-                .iter()
-                .all(|row| row.lat_p50_ns.is_some())
-        );
+        let rows = rows("low-latency");
+        assert_eq!(rows.len(), 9);
+        assert!(rows.iter().all(|row| row.lat_p50_ns.is_some()));
+        assert_eq!(rows[0].lat_p50_ns, Some(8500));
     }
 
     #[test]
     fn rows_other_profile_is_empty() {
         assert_eq!(rows("floor"), []);
         assert_eq!(depths("floor"), [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!(depths("low-latency"), [1, 2, 4]);
     }
 }

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `model`: predictions in virtual time, and the fit of its parameters to measured tables.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use emulator::config::load_profile;
+use emulator::timing::{Profile, Work, units};
+use serde::Serialize;
+
+use super::tell::tell;
+use crate::exit::Failure;
+use crate::model::table::{self, Cell};
+use crate::model::{self, Calibration, Costs, Device, Effort, PredictedCell, Prediction, Scenario};
+use crate::report;
+use crate::repository::Repository;
+use crate::sweep::{self, IoPath, seed};
+
+/// What is modelled, and how.
+#[derive(Clone, Debug, Args)]
+pub struct ModelOptions {
+    /// The device: a name in configs/profiles/, or a path.
+    #[arg(long, value_name = "NAME|PATH", default_value = "high-iops")]
+    profile: String,
+    /// What operations cost the processor: a name in configs/costs/, or a path.
+    #[arg(long, value_name = "NAME|PATH", default_value = "seed")]
+    costs: String,
+    /// Another value for a key of the profile (units=8, read.time=7us), or for a cost (costs.io=0.3us).
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    set: Vec<(String, String)>,
+    /// How many times slower the processor is: all costs are multiplied by it.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_factor)]
+    slower: f64,
+    /// Queue depths, 1 to 4096 [default: those of the seed].
+    #[arg(long, value_delimiter = ',', value_name = "LIST",
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    depths: Option<Vec<u32>>,
+    /// Software paths [default: mainline,aio-poll,aio-poll-all].
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    paths: Option<Vec<IoPath>>,
+    /// Most I/Os that are submitted or reaped at once [default: half the depth].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: Option<u32>,
+    /// Processors, each with a job and a queue pair of its own.
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=128))]
+    jobs: u16,
+    /// Bytes of an I/O: 512B to 16MiB.
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_block)]
+    block_size: u32,
+    /// Writes in place of reads.
+    #[arg(long)]
+    write: bool,
+    /// I/Os of each job in a cell.
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+          value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
+    ios: u64,
+    /// Seed of the device's draws.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Predicts the cells of a table and shows how far off that is: a name in configs/tables/, or a
+    /// path. Each device has the profile of its name.
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["calibrate", "depths", "paths", "batch"])]
+    against: Option<String>,
+    /// Fits costs and profiles to a table and keeps them in the result folder.
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["depths", "paths", "batch"])]
+    calibrate: Option<String>,
+    /// Depths that the fit does not see: they show what it is worth.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "DEPTHS",
+        requires = "calibrate"
+    )]
+    holdout: Vec<u32>,
+    /// Units of a device that is fitted [default: those of the profile of its name, or 16].
+    #[arg(long, value_name = "DEVICE=N", requires = "calibrate", value_parser = parse_setting)]
+    units: Vec<(String, String)>,
+    /// Steps of the fit; each costs some tens of milliseconds.
+    #[arg(long, value_name = "N", requires = "calibrate", default_value_t = Effort::default().generations)]
+    generations: usize,
+    /// Prints one JSON document on stdout in place of the table.
+    #[arg(long)]
+    json: bool,
+    /// The result folder; must be empty or new [default: results/<UTC>-model with --calibrate].
+    #[arg(long, env = "HIPRI_OUT", value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Models and shows it.
+///
+/// # Errors
+/// Exit 2 for options and files that are wrong.
+pub fn run(options: &ModelOptions) -> anyhow::Result<ExitCode> {
+    let repository = Repository::find()?;
+    if let Some(table) = &options.calibrate {
+        calibrate(options, &repository, table)
+    } else if let Some(table) = &options.against {
+        against(options, &repository, table)
+    } else {
+        predict(options, &repository)
+    }
+}
+
+fn predict(options: &ModelOptions, repository: &Repository) -> anyhow::Result<ExitCode> {
+    let (costs, _) = costs(options, repository)?;
+    let profile = options.changed(&load_profile(&options.profile).map_err(usage)?)?;
+    let depths = options.depths.clone();
+    let depths = depths.unwrap_or_else(|| seed::depths(&options.profile));
+    let paths = options.paths.as_deref().unwrap_or(&IoPath::SEED);
+    let mut cells = Vec::new();
+    for &depth in &depths {
+        for &path in paths {
+            let software = model::Software::of(path).ok_or_else(|| {
+                Failure::usage(format!(
+                    "--paths {path}: the model knows mainline, aio-poll and aio-poll-all"
+                ))
+            })?;
+            let batch = options
+                .batch
+                .unwrap_or_else(|| sweep::batch(depth))
+                .min(depth);
+            let outcome = model::simulate(&Scenario {
+                profile: profile.clone(),
+                costs,
+                software,
+                depth,
+                batch,
+                block_size: options.block_size,
+                work: if options.write {
+                    Work::Write
+                } else {
+                    Work::Read
+                },
+                jobs: options.jobs,
+                seed: options.seed,
+                ios: options.ios,
+            });
+            cells.push(PredictedCell::of(path, depth, batch, &outcome));
+        }
+    }
+    let prediction = Prediction {
+        time: "virtual",
+        profile: profile.name().to_owned(),
+        jobs: options.jobs,
+        block_size: options.block_size,
+        parameters: costs,
+        cells,
+    };
+    show(options.json, &prediction, report::prediction_table)
+}
+
+fn against(
+    options: &ModelOptions,
+    repository: &Repository,
+    name: &str,
+) -> anyhow::Result<ExitCode> {
+    let cells = table::load(&repository.config("tables", "csv", name)?)?;
+    let (costs, calibration) = costs(options, repository)?;
+    let calibration = calibration.filter(|calibration| calibration.table == name);
+    let mut profiles = BTreeMap::new();
+    for cell in &cells {
+        if !profiles.contains_key(&cell.device) {
+            let profile = load_profile(&cell.device).map_err(|error| {
+                let device = &cell.device;
+                Failure::usage(format!(
+                    "device {device} of table {name}: {error}; hipri model --calibrate {name} makes one"
+                ))
+            })?;
+            profiles.insert(cell.device.clone(), options.changed(&profile)?);
+        }
+    }
+    let calibration = calibration.as_ref();
+    let comparison = model::compare(&cells, &costs, &profiles, calibration, options.ios);
+    show(options.json, &comparison, report::comparison_table)
+}
+
+fn calibrate(
+    options: &ModelOptions,
+    repository: &Repository,
+    name: &str,
+) -> anyhow::Result<ExitCode> {
+    let cells = table::load(&repository.config("tables", "csv", name)?)?;
+    let (start, _) = costs(options, repository)?;
+    // What is held out is not even handed over.
+    let (held_out, seen): (Vec<Cell>, Vec<Cell>) = cells
+        .iter()
+        .cloned()
+        .partition(|cell| options.holdout.contains(&cell.depth));
+    if seen.is_empty() {
+        return Err(Failure::usage("--holdout leaves no cell to fit to").into());
+    }
+    let devices = options.devices(&cells)?;
+    let folder = report::make_folder(options.out.as_deref(), "model")?;
+    let effort = Effort {
+        generations: options.generations,
+        ..Effort::default()
+    };
+    let found = model::calibrate(&seen, &start, &devices, effort);
+    let calibration = Calibration {
+        table: name.to_owned(),
+        held_out: options.holdout.clone(),
+    };
+    let mut profiles = BTreeMap::new();
+    for device in &found.devices {
+        let file = folder.join(format!("{}.toml", device.name));
+        write(&file, &device.to_toml())?;
+        profiles.insert(
+            device.name.clone(),
+            load_profile(&file.display().to_string()).map_err(usage)?,
+        );
+    }
+    let told = toml::to_string(&calibration).context("writing the costs")?;
+    let costs_text = format!("{}\n[calibration]\n{told}", found.costs.to_toml());
+    write(&folder.join("costs.toml"), &costs_text)?;
+    let comparison = model::compare(
+        &cells,
+        &found.costs,
+        &profiles,
+        Some(&calibration),
+        options.ios,
+    );
+    let document = serde_json::to_string_pretty(&comparison).context("writing the document")?;
+    write(&folder.join("model.json"), &document)?;
+    show(options.json, &comparison, report::comparison_table)?;
+    eprintln!(
+        "fitted to {} cells, {} held out; costs and profiles are in {}",
+        seen.len(),
+        held_out.len(),
+        folder.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+impl ModelOptions {
+    /// The profile with the values that `--set` has for it.
+    fn changed(&self, profile: &Profile) -> anyhow::Result<Profile> {
+        let of_profile = |(key, _): &&(String, String)| !key.starts_with(OF_COSTS);
+        let changes: Vec<_> = self.set.iter().filter(of_profile).cloned().collect();
+        if changes.is_empty() {
+            return Ok(profile.clone());
+        }
+        Ok(profile.with(&changes).map_err(usage)?)
+    }
+
+    /// Where the fit begins: the profiles that there are, or a guess.
+    fn devices(&self, cells: &[Cell]) -> anyhow::Result<Vec<Device>> {
+        let mut devices: Vec<Device> = Vec::new();
+        for cell in cells {
+            if devices.iter().any(|device| device.name == cell.device) {
+                continue;
+            }
+            devices.push(match load_profile(&cell.device) {
+                Ok(profile) => Device::of_profile(&cell.device, &profile),
+                Err(_) => Device::unknown(&cell.device),
+            });
+        }
+        for (name, units) in &self.units {
+            let device = devices.iter_mut().find(|device| device.name == *name);
+            let device = device.ok_or_else(|| {
+                Failure::usage(format!("--units {name}: the table has no such device"))
+            })?;
+            device.units = match units.parse() {
+                Ok(units) if (1..=1024).contains(&units) => units,
+                _ => {
+                    let message = format!("--units {name}: {units} is not between 1 and 1024");
+                    return Err(Failure::usage(message).into());
+                }
+            };
+        }
+        Ok(devices)
+    }
+}
+
+/// What keys of `--set` begin with that are no profile's.
+const OF_COSTS: &str = "costs.";
+
+fn costs(
+    options: &ModelOptions,
+    repository: &Repository,
+) -> anyhow::Result<(Costs, Option<Calibration>)> {
+    let file = repository.config("costs", "toml", &options.costs)?;
+    let (mut costs, mut calibration) = Costs::load(&file)?;
+    for (key, value) in &options.set {
+        if let Some(key) = key.strip_prefix(OF_COSTS) {
+            costs.set(key, value)?;
+            calibration = None;
+        }
+    }
+    if (options.slower - 1.0).abs() > f64::EPSILON {
+        costs = costs.slower(options.slower);
+        calibration = None;
+    }
+    Ok((costs, calibration))
+}
+
+fn show<T: Serialize>(json: bool, result: &T, table: fn(&T) -> String) -> anyhow::Result<ExitCode> {
+    if json {
+        let text = serde_json::to_string_pretty(result).context("writing the document")?;
+        tell!("{text}")?;
+    } else {
+        tell!("{}", table(result))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(file: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    Failure::usage(error.to_string())
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn parse_factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.01..=100.0).contains(&factor) => Ok(factor),
+        _ => Err("write a number between 0.01 and 100".into()),
+    }
+}
+
+fn parse_block(text: &str) -> Result<u32, String> {
+    let size = units::size(text)?;
+    match u32::try_from(size) {
+        Ok(size) if size.is_multiple_of(512) && (512..=16 << 20).contains(&size) => Ok(size),
+        _ => Err("write a multiple of 512B between 512B and 16MiB".into()),
+    }
+}
