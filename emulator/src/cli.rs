@@ -24,7 +24,7 @@ use crate::fault::Rules;
 use crate::frontend::vhost_user::Server;
 use crate::media::Backing;
 use crate::pci::{Identity, NvmeFunction};
-use crate::timing::Model;
+use crate::timing::{Model, units::setting};
 
 pub use vmm::HugePagesChoice;
 
@@ -78,7 +78,7 @@ enum ControlRequest {
         #[arg(required_unless_present = "set")]
         profile: Option<String>,
         /// Another value for a key of the profile, as in `--set read.time=7us`
-        #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+        #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
         set: Vec<(String, String)>,
     },
     /// What its fault rules have done, as JSON; with FILE or --clear, other rules from now on
@@ -432,11 +432,6 @@ fn tell_ready(fd: u32) -> std::io::Result<()> {
         .write(true)
         .open(format!("/proc/self/fd/{fd}"))?;
     pipe.write_all(b"\n")
-}
-
-fn parse_setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn parse_idle(text: &str) -> Result<IdleSleep, String> {

@@ -489,6 +489,28 @@ fn model_calibrate_leaves_costs_and_a_profile() {
         .stdout(contains("profile mine"));
 }
 
+/// What an option cannot change is not silently left as it is.
+#[test]
+fn model_against_a_table_refuses_what_it_does_not_follow() {
+    let here = folder();
+    for words in [
+        "--jobs 2",
+        "--profile floor",
+        "--write",
+        "--seed 2",
+        "--block-size 8KiB",
+    ] {
+        for table in ["--against", "--calibrate"] {
+            hipri(&here)
+                .args(["model", table, "seed"])
+                .args(words.split(' '))
+                .assert()
+                .code(2)
+                .stderr(contains("cannot be used with"));
+        }
+    }
+}
+
 #[test]
 fn model_with_bad_input_is_one_sentence() {
     let here = folder();
@@ -503,6 +525,7 @@ fn model_with_bad_input_is_one_sentence() {
         ("--against ./bad.csv", "bad.csv: line 2"),
         ("--calibrate seed --holdout 1,2,4,8,16,32,64", "--holdout"),
         ("--calibrate seed --units none=4", "no such device"),
+        ("--profile none", "there is no none"),
     ] {
         hipri(&here)
             .arg("model")

@@ -33,6 +33,15 @@ pub fn size(text: &str) -> Result<u64, String> {
     })
 }
 
+/// A key and the value that it is to have, as in `read.time=7us`.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
 /// How often in a second: a decimal number and `/s`, `k/s` or `M/s`, as in `1.25M/s`.
 ///
 /// # Errors

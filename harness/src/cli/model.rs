@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use emulator::config::load_profile;
 use emulator::timing::{Profile, Work, units};
 use serde::Serialize;
 
@@ -29,9 +28,9 @@ pub struct ModelOptions {
     #[arg(long, value_name = "NAME|PATH", default_value = "seed")]
     costs: String,
     /// Another value for a key of the profile (units=8, read.time=7us), or for a cost (costs.io=0.3us).
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = units::setting)]
     set: Vec<(String, String)>,
-    /// How many times slower the processor is: all costs are multiplied by it.
+    /// How many times slower the processor is: all costs but `idle` are multiplied by it.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_factor)]
     slower: f64,
     /// Queue depths, 1 to 4096 [default: those of the seed].
@@ -63,10 +62,12 @@ pub struct ModelOptions {
     seed: u64,
     /// Predicts the cells of a table and shows how far off that is: a name in configs/tables/, or a
     /// path. Each device has the profile of its name.
-    #[arg(long, value_name = "TABLE", conflicts_with_all = ["calibrate", "depths", "paths", "batch"])]
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["calibrate", "profile", "depths", "paths", "batch", "jobs", "block_size",
+                                "write", "seed"])]
     against: Option<String>,
     /// Fits costs and profiles to a table and keeps them in the result folder.
-    #[arg(long, value_name = "TABLE", conflicts_with_all = ["depths", "paths", "batch"])]
+    #[arg(long, value_name = "TABLE", conflicts_with_all = ["profile", "depths", "paths", "batch", "jobs", "block_size", "write",
+                                "seed"])]
     calibrate: Option<String>,
     /// Depths that the fit does not see: they show what it is worth.
     #[arg(
@@ -77,7 +78,7 @@ pub struct ModelOptions {
     )]
     holdout: Vec<u32>,
     /// Units of a device that is fitted [default: those of the profile of its name, or 16].
-    #[arg(long, value_name = "DEVICE=N", requires = "calibrate", value_parser = parse_setting)]
+    #[arg(long, value_name = "DEVICE=N", requires = "calibrate", value_parser = units::setting)]
     units: Vec<(String, String)>,
     /// Steps of the fit; each costs some tens of milliseconds.
     #[arg(long, value_name = "N", requires = "calibrate", default_value_t = Effort::default().generations)]
@@ -107,7 +108,7 @@ pub fn run(options: &ModelOptions) -> anyhow::Result<ExitCode> {
 
 fn predict(options: &ModelOptions, repository: &Repository) -> anyhow::Result<ExitCode> {
     let (costs, _) = costs(options, repository)?;
-    let profile = options.changed(&load_profile(&options.profile).map_err(usage)?)?;
+    let profile = options.changed(&profile(repository, &options.profile)?)?;
     let depths = options.depths.clone();
     let depths = depths.unwrap_or_else(|| seed::depths(&options.profile));
     let paths = options.paths.as_deref().unwrap_or(&IoPath::SEED);
@@ -164,7 +165,7 @@ fn against(
     let mut profiles = BTreeMap::new();
     for cell in &cells {
         if !profiles.contains_key(&cell.device) {
-            let profile = load_profile(&cell.device).map_err(|error| {
+            let profile = profile(repository, &cell.device).map_err(|error| {
                 let device = &cell.device;
                 Failure::usage(format!(
                     "device {device} of table {name}: {error}; hipri model --calibrate {name} makes one"
@@ -193,7 +194,7 @@ fn calibrate(
     if seen.is_empty() {
         return Err(Failure::usage("--holdout leaves no cell to fit to").into());
     }
-    let devices = options.devices(&cells)?;
+    let devices = options.devices(repository, &cells)?;
     let folder = report::make_folder(options.out.as_deref(), "model")?;
     let effort = Effort {
         generations: options.generations,
@@ -210,7 +211,7 @@ fn calibrate(
         write(&file, &device.to_toml())?;
         profiles.insert(
             device.name.clone(),
-            load_profile(&file.display().to_string()).map_err(usage)?,
+            profile(repository, &file.display().to_string())?,
         );
     }
     let told = toml::to_string(&calibration).context("writing the costs")?;
@@ -247,14 +248,14 @@ impl ModelOptions {
     }
 
     /// Where the fit begins: the profiles that there are, or a guess.
-    fn devices(&self, cells: &[Cell]) -> anyhow::Result<Vec<Device>> {
+    fn devices(&self, repository: &Repository, cells: &[Cell]) -> anyhow::Result<Vec<Device>> {
         let mut devices: Vec<Device> = Vec::new();
         for cell in cells {
             if devices.iter().any(|device| device.name == cell.device) {
                 continue;
             }
-            devices.push(match load_profile(&cell.device) {
-                Ok(profile) => Device::of_profile(&cell.device, &profile),
+            devices.push(match repository.config("profiles", "toml", &cell.device) {
+                Ok(_) => Device::of_profile(&cell.device, &profile(repository, &cell.device)?),
                 Err(_) => Device::unknown(&cell.device),
             });
         }
@@ -273,6 +274,12 @@ impl ModelOptions {
         }
         Ok(devices)
     }
+}
+
+/// As the other commands find it.
+fn profile(repository: &Repository, name: &str) -> Result<Profile, Failure> {
+    let file = repository.config("profiles", "toml", name)?;
+    Profile::load(&file.display().to_string()).map_err(usage)
 }
 
 /// What keys of `--set` begin with that are no profile's.
@@ -313,11 +320,6 @@ fn write(file: &std::path::Path, text: &str) -> anyhow::Result<()> {
 
 fn usage(error: impl std::fmt::Display) -> Failure {
     Failure::usage(error.to_string())
-}
-
-fn parse_setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn parse_factor(text: &str) -> Result<f64, String> {

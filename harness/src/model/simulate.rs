@@ -106,8 +106,6 @@ pub struct Outcome {
     pub iops: f64,
     /// From the end of the submission to the return of io_getevents(), as fio's clat.
     pub latency: Histogram<u64>,
-    /// The device's part of it: from the doorbell to the time when it was due.
-    pub device: Histogram<u64>,
     /// Time of the processors while it was counted.
     pub spent: Spent,
     /// I/Os counted.
@@ -158,7 +156,6 @@ fn gather(jobs: &[Job<'_>]) -> Outcome {
     let mut outcome = Outcome {
         iops: 0.0,
         latency: new_histogram(),
-        device: new_histogram(),
         spent: Spent::default(),
         ios: 0,
         elapsed: 0,
@@ -171,9 +168,8 @@ fn gather(jobs: &[Job<'_>]) -> Outcome {
         outcome.spent.submission += job.spent.submission;
         outcome.spent.completion += job.spent.completion;
         outcome.spent.waiting += job.spent.waiting;
-        // Both have the same bounds: nothing can be lost.
+        // It grows as needed: nothing can be lost.
         let _ = outcome.latency.add(&job.latency);
-        let _ = outcome.device.add(&job.device);
     }
     outcome
 }
@@ -195,7 +191,6 @@ fn new_histogram() -> Histogram<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Command {
     due: Nanos,
-    doorbell: Nanos,
     /// The number of its submission.
     submission: u64,
 }
@@ -239,7 +234,6 @@ struct Job<'a> {
     counted: u64,
     counted_since: Nanos,
     latency: Histogram<u64>,
-    device: Histogram<u64>,
 }
 
 impl<'a> Job<'a> {
@@ -262,7 +256,6 @@ impl<'a> Job<'a> {
             counted: 0,
             counted_since: 0,
             latency: new_histogram(),
-            device: new_histogram(),
         }
     }
 
@@ -304,9 +297,7 @@ impl<'a> Job<'a> {
     /// What comes before the next doorbell of a submission, or after its last.
     fn prepare(&mut self, left: u32) {
         if left == 0 {
-            let places = self.submitted.len() as u64;
-            let place = usize::try_from(self.submission % places).unwrap_or(0);
-            self.submitted[place] = self.now;
+            *self.end_of(self.submission) = self.now;
             self.submission += 1;
             let full = self.outstanding == self.scenario.depth;
             self.next = if full { Next::Reap } else { Next::Submit };
@@ -335,7 +326,6 @@ impl<'a> Job<'a> {
             self.sequence += 1;
             self.in_flight.push(Reverse(Command {
                 due: device.admit(self.now, &request),
-                doorbell: self.now,
                 submission: self.submission,
             }));
         }
@@ -430,6 +420,13 @@ impl<'a> Job<'a> {
         cost
     }
 
+    /// When a submission ended. Those that can be in flight have places of their own.
+    fn end_of(&mut self, submission: u64) -> &mut Nanos {
+        let places = self.submitted.len() as u64;
+        let place = usize::try_from(submission % places).unwrap_or(0);
+        &mut self.submitted[place]
+    }
+
     fn count(&mut self, command: &Command) {
         if self.warming > 0 {
             self.warming -= 1;
@@ -440,11 +437,9 @@ impl<'a> Job<'a> {
             return;
         }
         self.counted += 1;
-        let places = self.submitted.len() as u64;
-        let place = usize::try_from(command.submission % places).unwrap_or(0);
+        let end = *self.end_of(command.submission);
         // Auto-resizing: whatever the time is, there is room.
-        self.latency += self.now.saturating_sub(self.submitted[place]);
-        self.device += command.due - command.doorbell;
+        self.latency += self.now.saturating_sub(end);
     }
 }
 
