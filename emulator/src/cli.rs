@@ -4,10 +4,10 @@
 mod vmm;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,10 +18,12 @@ use serde::Deserialize;
 use crate::config::{self, DeviceConfig};
 use crate::control::{self, ControlServer, Report};
 use crate::controller::DoorbellMode;
-use crate::drive::{Clock, FrontEnd, Poller, PollerHandle, PollerOptions};
+use crate::drive::{
+    Clock, FrontEnd, Poller, PollerCounters, PollerHandle, PollerOptions, pin_thread,
+};
 use crate::engine::Engine;
 use crate::fault::Rules;
-use crate::frontend::vhost_user::Server;
+use crate::frontend::vhost_user::{Server, VirtualServer};
 use crate::media::Backing;
 use crate::pci::{Identity, NvmeFunction};
 use crate::timing::{Model, units::setting};
@@ -102,6 +104,9 @@ struct ServeOptions {
     /// End after the first guest
     #[arg(long)]
     once: bool,
+    /// Keep the time of one guest, which connects here too (`time-travel=ext:PATH`): virtual time
+    #[arg(long, value_name = "PATH")]
+    virtual_time: Option<PathBuf>,
 }
 
 /// The device, whichever front end it has.
@@ -246,6 +251,9 @@ fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
         )));
     }
     let stop = device.prepare_process()?;
+    if let Some(time) = &options.virtual_time {
+        return serve_in_virtual_time(options, time, &stop);
+    }
     let function = device.build(DoorbellMode::Shadow)?;
     let poller = Poller::spawn(function, Clock::new(), device.poller())
         .with_context(|| match device.cpu.first() {
@@ -261,6 +269,47 @@ fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
         let _ = writeln!(std::io::stdout(), "{}", Report::of(&function, &counters));
     }
     served
+}
+
+/// One thread, which nothing but the guest can ask anything: what it does is to depend on nothing
+/// else.
+fn serve_in_virtual_time(
+    options: &ServeOptions,
+    time: &Path,
+    stop: &UnixStream,
+) -> Result<(), Failure> {
+    let device = &options.device;
+    if device.doorbells == Doorbells::Shadow {
+        return Err(usage(anyhow::anyhow!(
+            "--doorbells shadow: in virtual time nobody polls memory; take exit"
+        )));
+    }
+    if device.control.is_some() {
+        return Err(usage(anyhow::anyhow!(
+            "--control: in virtual time the device hears only its guest, so that a run can be repeated"
+        )));
+    }
+    let function = device.build(DoorbellMode::Exit)?;
+    if let Some(&cpu) = device.cpu.first() {
+        pin_thread(cpu)
+            .with_context(|| format!("the device cannot run on core {cpu}"))
+            .map_err(infrastructure)?;
+    }
+    let server = VirtualServer::bind(&options.socket, time).map_err(infrastructure)?;
+    log::info!("listening on {}", options.socket.display());
+    device.tell_ready()?;
+    let (function, gone_at) = server
+        .serve(function, stop.as_fd())
+        .map_err(infrastructure)?;
+    if gone_at.is_some() && !options.once {
+        wait_for_stop(stop).map_err(infrastructure)?;
+    }
+    if let Some(function) = function {
+        // Whoever does not want to know has closed it.
+        let report = Report::of(&function, &PollerCounters::default());
+        let _ = writeln!(std::io::stdout(), "{report}");
+    }
+    Ok(())
 }
 
 fn serve_until_stopped(
@@ -368,7 +417,7 @@ impl DeviceArgs {
     }
 }
 
-fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure> {
+fn ask(socket: &Path, request: ControlRequest) -> Result<(), Failure> {
     let request = match request {
         ControlRequest::Ping => control::Request::Ping {},
         ControlRequest::Counters => control::Request::Counters {},
@@ -397,12 +446,17 @@ fn ask(socket: &std::path::Path, request: ControlRequest) -> Result<(), Failure>
 
 /// The text of a file of fault rules, which was found to be right: the device would not know the
 /// file's name.
-fn rules_text(file: &std::path::Path) -> Result<String, Failure> {
+fn rules_text(file: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("{}: cannot be read", file.display()))
         .map_err(usage)?;
     Rules::parse(&text, &file.display().to_string()).map_err(usage)?;
     Ok(text)
+}
+
+/// There is nobody left to serve, but who started the device wants to hear of its end himself.
+fn wait_for_stop(mut stop: &UnixStream) -> std::io::Result<()> {
+    stop.read_exact(&mut [0])
 }
 
 /// A stream that becomes readable when somebody wants the program to end.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Who owns the loop: the pollers (threads, clock, sleep and wake).
+//! Who owns the loop: the pollers (threads, clock, sleep and wake) or, in virtual time, the calendar.
 
+pub mod calendar;
 mod clock;
 mod event;
 mod lanes;

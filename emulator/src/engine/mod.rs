@@ -310,6 +310,11 @@ impl Engine {
         self.quiet && self.due.len() == 0 && !self.faults_wait()
     }
 
+    /// Whether a flush is under way: the media's own time, not the model's, says when it ends.
+    pub fn is_flushing(&self) -> bool {
+        !self.flushes.is_empty()
+    }
+
     /// Publishes the real event indices so that the guest's next doorbell traps, and looks once
     /// more. Returns false, with polling resumed, when work had arrived meanwhile or is under way.
     /// Completions that only wait for their time are no work until then. With a page of doorbells it

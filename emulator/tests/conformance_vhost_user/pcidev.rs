@@ -6,7 +6,7 @@ use std::fs::File;
 use emulator::dma::GuestRam;
 use emulator::drive::FrontEnd;
 use emulator::engine::Engine;
-use emulator::frontend::vhost_user::{PciQueues, Queue, Vring, VringLayout};
+use emulator::frontend::vhost_user::{Notifier, PciQueues, Queue, Vring, VringLayout};
 use emulator::pci::{Identity, MSIX_TABLE, NvmeFunction};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -121,8 +121,10 @@ impl Pcidev {
         }
         let queue = |queue: &DriverQueue| Queue {
             vring: Vring::new(&ram, &queue.layout()).unwrap(),
-            kick: File::from(eventfd(0, EventfdFlags::NONBLOCK).unwrap()),
-            call: File::from(eventfd(0, EventfdFlags::NONBLOCK).unwrap()),
+            notifier: Notifier::Descriptors {
+                kick: File::from(eventfd(0, EventfdFlags::NONBLOCK).unwrap()),
+                call: File::from(eventfd(0, EventfdFlags::NONBLOCK).unwrap()),
+            },
         };
         let mut device = Self {
             queues: PciQueues::new(queue(&commands), queue(&interrupts)),

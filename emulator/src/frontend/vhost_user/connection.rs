@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Bytes and file descriptors on a vhost-user socket.
 
-use std::io::{self, IoSliceMut, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::message::{Header, MAX_PAYLOAD, MAX_REGIONS, MessageError, Request};
+use super::message::{BACKEND_VRING_CALL, Header, MAX_PAYLOAD, MAX_REGIONS, MessageError, Request};
 
 /// How long a peer may take to finish a message that it has begun, or to take a reply.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a guest may take to acknowledge a request to it: it does nothing else meanwhile, but its
+/// processor may be busy with others.
+const CALL_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What ends a connection.
 #[derive(Debug, thiserror::Error)]
@@ -172,5 +176,43 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+/// The channel for requests to the guest.
+pub struct BackendChannel {
+    stream: UnixStream,
+}
+
+impl BackendChannel {
+    /// Takes the guest's descriptor: one end of a pair of stream sockets.
+    ///
+    /// # Errors
+    /// When its timeouts cannot be set: it is no socket.
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        let stream = UnixStream::from(fd);
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(CALL_PATIENCE))?;
+        stream.set_write_timeout(Some(CALL_PATIENCE))?;
+        Ok(Self { stream })
+    }
+
+    /// Tells the guest that queue `index` has something for it, and waits until it knows.
+    ///
+    /// # Errors
+    /// When the guest is gone or does not answer.
+    pub fn call(&mut self, index: u32) -> Result<(), ConnectionError> {
+        let mut message = [0; size_of::<Header>() + 8];
+        let (header, payload) = message.split_at_mut(size_of::<Header>());
+        header.copy_from_slice(Header::backend_request(BACKEND_VRING_CALL).as_bytes());
+        payload[..4].copy_from_slice(&index.to_ne_bytes());
+        self.stream.write_all(&message)?;
+        match self.stream.read_exact(&mut message) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(ConnectionError::Closed)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }

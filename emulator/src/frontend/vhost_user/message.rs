@@ -18,9 +18,14 @@ pub const FEATURE_PROTOCOL_FEATURES: u64 = 1 << 30;
 pub const FEATURE_VERSION_1: u64 = 1 << 32;
 /// Protocol feature: requests without a reply of their own can ask for an acknowledgement.
 pub const PROTOCOL_REPLY_ACK: u64 = 1 << 3;
-/// Protocol feature: a channel for requests to the guest. We send none, but without it UML 6.12
-/// registers no interrupt for the queues.
+/// Protocol feature: a channel for requests to the guest. In real time we send none, but without it
+/// UML 6.12 registers no interrupt for the queues.
 pub const PROTOCOL_BACKEND_CHANNEL: u64 = 1 << 5;
+/// Protocol feature: notifications are messages on the socket and the backend channel.
+pub const PROTOCOL_IN_BAND: u64 = 1 << 14;
+
+/// On the backend channel: a queue has something for the driver.
+pub const BACKEND_VRING_CALL: u32 = 4;
 
 const FLAG_VERSION_MASK: u32 = 0b11;
 const FLAG_VERSION: u32 = 1;
@@ -145,6 +150,15 @@ impl Header {
         self.flags.get() & FLAG_NEED_REPLY != 0
     }
 
+    /// The header of a request to the guest with a payload of 8 bytes, to be acknowledged.
+    pub fn backend_request(request: u32) -> Self {
+        Self {
+            request: U32::new(request),
+            flags: U32::new(FLAG_VERSION | FLAG_NEED_REPLY),
+            size: U32::new(8),
+        }
+    }
+
     /// The header of a reply with a payload of 8 bytes. UML insists on exactly these flags.
     pub fn reply_u64(request: u32) -> Self {
         Self {
@@ -190,6 +204,8 @@ pub enum Request {
     SetVringEnable(VringState),
     /// The channel for requests to the guest.
     SetBackendChannel(OwnedFd),
+    /// A queue has something for the device.
+    VringKick(VringState),
 }
 
 impl Request {
@@ -228,6 +244,7 @@ impl Request {
                 .map(|v: U64| Self::SetProtocolFeatures(v.get())),
             17 => parser.empty(Self::GetQueueNum),
             18 => parser.value().map(Self::SetVringEnable),
+            35 => parser.value().map(Self::VringKick),
             _ => Err(MessageError::Unknown(code)),
         }?;
         parser.descriptors(&fds, 0)?;

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! server      accepts guests, one after another; ends on a stop
+//! virtual_time   serves one guest whose time is simulated
 //! session     the protocol's state machine: features, memory table, queues
 //! message     requests and their strict bounds
 //! connection  bytes and file descriptors on the socket
@@ -26,9 +27,11 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
+mod virtual_time;
 mod vring;
 
-pub use pcidev::{PciQueues, Queue, QueueError};
+pub use pcidev::{Notifier, PciQueues, Queue, QueueError};
 pub use server::{Server, ServerError};
 pub use session::{RingOwner, SessionError};
+pub use virtual_time::{VirtualServer, VirtualTimeError};
 pub use vring::{Vring, VringError, VringLayout};

@@ -95,10 +95,24 @@ pub struct PciQueues {
 pub struct Queue {
     /// The queue.
     pub vring: Vring,
-    /// Signalled by the driver: an eventfd.
-    pub kick: File,
-    /// Signals the driver: an eventfd, or with UML one end of a socket pair.
-    pub call: File,
+    /// How the two sides tell each other that there is something in it.
+    pub notifier: Notifier,
+}
+
+/// How driver and device notify each other.
+pub enum Notifier {
+    /// By file descriptors.
+    Descriptors {
+        /// Signalled by the driver: an eventfd.
+        kick: File,
+        /// Signals the driver: an eventfd, or with UML one end of a socket pair.
+        call: File,
+    },
+    /// By messages of the session, which asks for those to the driver ([`PciQueues::take_calls`]).
+    InBand {
+        /// The driver is to be told.
+        call: bool,
+    },
 }
 
 impl PciQueues {
@@ -118,6 +132,16 @@ impl PciQueues {
     /// Where each queue stands, to go on later.
     pub fn positions(&self) -> [u16; 2] {
         [&self.commands, &self.interrupts].map(|queue| queue.vring.next_available())
+    }
+
+    /// The descriptors that the driver signals.
+    fn kicks(&self) -> impl Iterator<Item = &File> {
+        [&self.commands, &self.interrupts]
+            .into_iter()
+            .filter_map(|queue| match &queue.notifier {
+                Notifier::Descriptors { kick, .. } => Some(kick),
+                Notifier::InBand { .. } => None,
+            })
     }
 
     /// Executes one access; returns how many bytes were written into the chain.
@@ -208,17 +232,42 @@ impl PciQueues {
         Ok(Delivery::Sent)
     }
 
-    fn call(queue: &Queue) -> Result<(), VringError> {
+    /// The queues whose driver is to be told in-band that there is something for it; once.
+    pub fn take_calls(&mut self) -> impl Iterator<Item = u32> {
+        let calls =
+            [&mut self.commands, &mut self.interrupts].map(|queue| match &mut queue.notifier {
+                Notifier::InBand { call } => std::mem::take(call),
+                Notifier::Descriptors { .. } => false,
+            });
+        (0..)
+            .zip(calls)
+            .filter_map(|(index, call)| call.then_some(index))
+    }
+
+    /// Whether [`PciQueues::take_calls`] would give any.
+    pub fn has_calls(&self) -> bool {
+        [&self.commands, &self.interrupts]
+            .iter()
+            .any(|queue| matches!(queue.notifier, Notifier::InBand { call: true }))
+    }
+
+    fn call(queue: &mut Queue) -> Result<(), VringError> {
         if queue.vring.wants_call()? {
-            // Full means that the guest has not yet read the last call; gone is noticed elsewhere.
-            let _ = (&queue.call).write(&1_u64.to_ne_bytes());
+            match &mut queue.notifier {
+                Notifier::Descriptors { call, .. } => {
+                    // Full means that the guest has not yet read the last call; gone is noticed
+                    // elsewhere.
+                    let _ = call.write(&1_u64.to_ne_bytes());
+                }
+                Notifier::InBand { call } => *call = true,
+            }
         }
         Ok(())
     }
 
     fn call_commands(&mut self) -> Result<(), QueueError> {
         self.untold = 0;
-        Self::call(&self.commands).map_err(on_commands)
+        Self::call(&mut self.commands).map_err(on_commands)
     }
 }
 
@@ -259,7 +308,7 @@ impl FrontEnd for PciQueues {
     fn flush(&mut self, _function: &mut NvmeFunction) -> Result<(), QueueError> {
         if self.interrupts_added {
             self.interrupts_added = false;
-            Self::call(&self.interrupts).map_err(on_interrupts)?;
+            Self::call(&mut self.interrupts).map_err(on_interrupts)?;
         }
         if self.untold >= CALL_EVERY {
             self.call_commands()?;
@@ -286,13 +335,13 @@ impl FrontEnd for PciQueues {
     }
 
     fn notifiers(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.commands.kick.as_fd(), self.interrupts.kick.as_fd()]
+        self.kicks().map(AsFd::as_fd).collect()
     }
 
     fn clear_notifications(&mut self) {
-        for queue in [&self.commands, &self.interrupts] {
+        for mut kick in self.kicks() {
             // Empty is as good as cleared.
-            let _: io::Result<usize> = (&queue.kick).read(&mut [0; 8]);
+            let _: io::Result<usize> = kick.read(&mut [0; 8]);
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::connection::Connection;
 use super::pcidev::PciQueues;
-use super::session::{RingOwner, Session, SessionError};
+use super::session::{RingOwner, Session, SessionError, Signals};
 use crate::dma::GuestRam;
 use crate::drive::{PollerGone, PollerHandle};
 
@@ -100,6 +100,11 @@ impl Server {
         })
     }
 
+    /// The socket, for somebody who accepts by himself. It does not block.
+    pub(super) fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
     /// Serves guests until `stop` becomes readable, or only one if `once` is set.
     ///
     /// # Errors
@@ -147,7 +152,11 @@ fn serve_guest(
     let end = match Connection::new(stream) {
         Err(error) => End::Error(SessionError::Connection(error.into())),
         Ok(connection) => {
-            let mut session = Session::new(connection, PollerRings(poller.clone()));
+            let mut session = Session::new(
+                connection,
+                PollerRings(poller.clone()),
+                Signals::Descriptors,
+            );
             let end = converse(&mut session, poller, &peer, stop)?;
             session.end()?;
             // The queues may have failed of the same cause; the next guest has no part in it.

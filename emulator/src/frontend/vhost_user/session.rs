@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::connection::{Connection, ConnectionError, Incoming};
+use super::connection::{BackendChannel, Connection, ConnectionError, Incoming};
 use super::memory::{MemoryError, MemoryTable};
 use super::message::{
     FEATURE_PROTOCOL_FEATURES, FEATURE_VERSION_1, MemoryRegion, PROTOCOL_BACKEND_CHANNEL,
-    PROTOCOL_REPLY_ACK, Request, VringAddresses, VringState,
+    PROTOCOL_IN_BAND, PROTOCOL_REPLY_ACK, Request, VringAddresses, VringState,
 };
-use super::pcidev::{PciQueues, Queue, QueueError};
+use super::pcidev::{Notifier, PciQueues, Queue, QueueError};
 use super::vring::{Vring, VringError, VringLayout};
 use crate::dma::GuestRam;
 use crate::drive::PollerGone;
@@ -50,6 +50,24 @@ pub trait RingOwner {
     /// # Errors
     /// [`PollerGone`].
     fn stop(&mut self) -> Result<Option<[u16; QUEUES]>, PollerGone>;
+
+    /// The driver has put something into a queue, and waits until this returns. Called only where
+    /// notifications are in-band.
+    ///
+    /// # Errors
+    /// [`SessionError::Broken`].
+    fn kick(&mut self) -> Result<(), SessionError> {
+        Ok(())
+    }
+}
+
+/// How the session's queues are notified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// By file descriptors of each queue: whoever serves them looks when he likes.
+    Descriptors,
+    /// By messages: the guest waits until its notification has been acted on.
+    InBand,
 }
 
 /// What ends a session.
@@ -84,6 +102,12 @@ pub enum SessionError {
     /// A file descriptor cannot be used.
     #[error("a file descriptor cannot be used: {0}")]
     Descriptor(io::Error),
+    /// A notification by message, which was not offered.
+    #[error("a queue was notified by a message, which was never offered")]
+    NotNegotiated,
+    /// The guest is to be told something and has never said where.
+    #[error("the guest has set up no channel for requests to it")]
+    NoBackendChannel,
     /// The device itself has ended.
     #[error(transparent)]
     Poller(#[from] PollerGone),
@@ -116,13 +140,21 @@ pub struct Session<O: RingOwner> {
     queues: [QueueSetup; QUEUES],
     running: bool,
     set_up: bool,
-    /// UML registers its interrupts only when it may hand this over; nothing is sent on it.
-    _backend_requests: Option<OwnedFd>,
+    over: bool,
+    signals: Signals,
+    /// UML registers its interrupts only when it may hand this over.
+    backend: Option<Backend>,
+}
+
+/// The channel for requests to the guest, kept open.
+enum Backend {
+    Unused(#[expect(dead_code, reason = "held open, for the guest")] OwnedFd),
+    Channel(BackendChannel),
 }
 
 impl<O: RingOwner> Session<O> {
     /// Begins a session on `connection`, with `owner` to serve its queues.
-    pub fn new(connection: Connection, owner: O) -> Self {
+    pub fn new(connection: Connection, owner: O, signals: Signals) -> Self {
         Self {
             connection,
             owner,
@@ -130,7 +162,9 @@ impl<O: RingOwner> Session<O> {
             queues: Default::default(),
             running: false,
             set_up: false,
-            _backend_requests: None,
+            over: false,
+            signals,
+            backend: None,
         }
     }
 
@@ -148,7 +182,7 @@ impl<O: RingOwner> Session<O> {
         log::debug!("vhost-user {request:?}");
         match request {
             Request::GetFeatures => return self.reply(code, FEATURES),
-            Request::GetProtocolFeatures => return self.reply(code, PROTOCOL_FEATURES),
+            Request::GetProtocolFeatures => return self.reply(code, self.protocol_features()),
             Request::GetQueueNum => return self.reply(code, QUEUES as u64),
             Request::GetVringBase(index) => return self.vring_base(code, index),
             other => self.apply(other)?,
@@ -174,7 +208,69 @@ impl<O: RingOwner> Session<O> {
     /// # Errors
     /// [`PollerGone`].
     pub fn end(mut self) -> Result<(), PollerGone> {
+        self.close()
+    }
+
+    /// Whoever serves the queues.
+    pub fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    /// The same, to be changed.
+    pub fn owner_mut(&mut self) -> &mut O {
+        &mut self.owner
+    }
+
+    /// The guest has said its last word: nothing refers to it any more.
+    ///
+    /// # Errors
+    /// [`PollerGone`].
+    pub fn close(&mut self) -> Result<(), PollerGone> {
+        self.over = true;
         self.forget_memory()
+    }
+
+    /// Whether it was closed.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Ends the session and gives back who served its queues.
+    ///
+    /// # Errors
+    /// [`PollerGone`].
+    pub fn into_owner(mut self) -> Result<O, PollerGone> {
+        self.close()?;
+        Ok(self.owner)
+    }
+
+    /// Tells the guest that a queue has something for it, and waits until it knows.
+    ///
+    /// # Errors
+    /// When it is gone, or never gave a channel.
+    pub fn call(&mut self, index: u32) -> Result<(), SessionError> {
+        match &mut self.backend {
+            Some(Backend::Channel(channel)) => Ok(channel.call(index)?),
+            Some(Backend::Unused(_)) | None => Err(SessionError::NoBackendChannel),
+        }
+    }
+
+    fn protocol_features(&self) -> u64 {
+        match self.signals {
+            Signals::Descriptors => PROTOCOL_FEATURES,
+            Signals::InBand => PROTOCOL_FEATURES | PROTOCOL_IN_BAND,
+        }
+    }
+
+    fn kick(&mut self, index: u32) -> Result<(), SessionError> {
+        if self.signals == Signals::Descriptors {
+            return Err(SessionError::NotNegotiated);
+        }
+        self.queue_index(index)?;
+        if self.running {
+            self.owner.kick()?;
+        }
+        Ok(())
     }
 
     fn reply(&mut self, code: u32, value: u64) -> Result<(), SessionError> {
@@ -184,8 +280,18 @@ impl<O: RingOwner> Session<O> {
     fn apply(&mut self, request: Request) -> Result<(), SessionError> {
         match request {
             Request::SetFeatures(features) => return offered(features, FEATURES),
-            Request::SetProtocolFeatures(features) => return offered(features, PROTOCOL_FEATURES),
-            Request::SetBackendChannel(fd) => self._backend_requests = Some(fd),
+            Request::SetProtocolFeatures(features) => {
+                return offered(features, self.protocol_features());
+            }
+            Request::SetBackendChannel(fd) => {
+                self.backend = Some(match self.signals {
+                    Signals::Descriptors => Backend::Unused(fd),
+                    Signals::InBand => {
+                        Backend::Channel(BackendChannel::new(fd).map_err(SessionError::Descriptor)?)
+                    }
+                });
+            }
+            Request::VringKick(VringState { index, .. }) => return self.kick(index.get()),
             Request::SetMemTable(table) => self.set_memory(table)?,
             Request::SetVringNum(VringState { index, value }) => {
                 self.stopped_queue(index.get())?.size = Some(value.get());
@@ -298,7 +404,8 @@ impl<O: RingOwner> Session<O> {
         let Some(memory) = &self.memory else {
             return Ok(());
         };
-        let [commands, interrupts] = [0, 1].map(|i| self.queues[i].open(i, memory.ram()));
+        let [commands, interrupts] =
+            [0, 1].map(|i| self.queues[i].open(i, memory.ram(), self.signals));
         if let (Some(commands), Some(interrupts)) = (commands?, interrupts?) {
             self.owner.start(PciQueues::new(commands, interrupts))?;
             self.running = true;
@@ -316,15 +423,24 @@ impl<O: RingOwner> AsFd for Session<O> {
 
 impl QueueSetup {
     /// The queue, if it is enabled and all of it is known.
-    fn open(&self, index: usize, ram: &GuestRam) -> Result<Option<Queue>, SessionError> {
-        let (true, Some(size), Some([descriptors, available, used]), Some(kick), Some(call)) = (
-            self.enabled,
-            self.size,
-            self.addresses,
-            &self.kick,
-            &self.call,
-        ) else {
+    fn open(
+        &self,
+        index: usize,
+        ram: &GuestRam,
+        signals: Signals,
+    ) -> Result<Option<Queue>, SessionError> {
+        let (true, Some(size), Some([descriptors, available, used])) =
+            (self.enabled, self.size, self.addresses)
+        else {
             return Ok(None);
+        };
+        let notifier = match (signals, &self.kick, &self.call) {
+            (Signals::InBand, ..) => Notifier::InBand { call: false },
+            (Signals::Descriptors, Some(kick), Some(call)) => Notifier::Descriptors {
+                kick: kick.try_clone().map_err(SessionError::Descriptor)?,
+                call: call.try_clone().map_err(SessionError::Descriptor)?,
+            },
+            (Signals::Descriptors, ..) => return Ok(None),
         };
         let layout = VringLayout {
             size,
@@ -335,11 +451,7 @@ impl QueueSetup {
         };
         let vring =
             Vring::new(ram, &layout).map_err(|source| SessionError::Queue { index, source })?;
-        Ok(Some(Queue {
-            vring,
-            kick: kick.try_clone().map_err(SessionError::Descriptor)?,
-            call: call.try_clone().map_err(SessionError::Descriptor)?,
-        }))
+        Ok(Some(Queue { vring, notifier }))
     }
 }
 

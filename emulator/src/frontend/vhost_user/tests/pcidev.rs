@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::guest::{DriverRing, Notifications, READ, WRITE};
 use crate::dma::GuestRam;
 use crate::drive::FrontEnd;
-use crate::frontend::vhost_user::pcidev::{PciQueues, Queue, QueueError};
+use crate::frontend::vhost_user::pcidev::{Notifier, PciQueues, Queue, QueueError};
 use crate::frontend::vhost_user::vring::Vring;
 use crate::pci::tests::function;
 use crate::pci::{Delivery, MsiMessage, MsiPort, NvmeFunction};
@@ -43,8 +43,10 @@ impl Bench {
         let notifications = [Notifications::new(), Notifications::new()];
         let queue = |i: usize| Queue {
             vring: Vring::new(&ram, &rings[i].layout()).expect("a ring in RAM"),
-            kick: notifications[i].kick.try_clone().expect("a descriptor"),
-            call: File::from(OwnedFd::from(notifications[i].call_end())),
+            notifier: Notifier::Descriptors {
+                kick: notifications[i].kick.try_clone().expect("a descriptor"),
+                call: File::from(OwnedFd::from(notifications[i].call_end())),
+            },
         };
         let mut queues = PciQueues::new(queue(0), queue(1));
         queues.resume_polling().expect("a ring in RAM");

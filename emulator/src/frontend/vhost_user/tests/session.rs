@@ -9,7 +9,7 @@ use crate::dma::GuestRam;
 use crate::drive::PollerGone;
 use crate::frontend::vhost_user::PciQueues;
 use crate::frontend::vhost_user::connection::Connection;
-use crate::frontend::vhost_user::session::{RingOwner, Session, SessionError};
+use crate::frontend::vhost_user::session::{RingOwner, Session, SessionError, Signals};
 
 const BASE: u64 = 0x198_4000;
 const SIZE: u64 = 0x10_0000;
@@ -53,7 +53,7 @@ impl Bench {
         let (sender, events) = channel();
         let thread = std::thread::spawn(move || {
             let connection = Connection::new(theirs).expect("socket options");
-            let mut session = Session::new(connection, Recorder(sender));
+            let mut session = Session::new(connection, Recorder(sender), Signals::Descriptors);
             let error = serve(&mut session);
             session.end().expect("the recorder does not fail");
             error
