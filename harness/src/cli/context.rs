@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use emulator::config::DeviceConfig;
 use hipri_agent::{CommandList, MountEntry};
 
+use super::options::TimeChoice;
 use super::settings::MachineSettings;
 use crate::exit::Failure;
 use crate::guest::{self, BuildOptions, Flavour, Guest};
 use crate::machine::accel::{self, Decision};
-use crate::machine::{Console, DeviceSpec, Host, Machine, Placement, Spec};
+use crate::machine::{Accel, Console, DeviceSpec, Host, Machine, Placement, Spec, VirtualTime};
+use crate::model::Costs;
 use crate::progress::Progress;
 use crate::repository::Repository;
 
@@ -39,6 +41,8 @@ pub struct Context {
     pub warnings: Vec<String>,
     /// The settings that all this came from.
     pub settings: MachineSettings,
+    /// Simulated time, if it is to be.
+    pub virtual_time: Option<VirtualTime>,
     share: Option<MountEntry>,
 }
 
@@ -48,6 +52,17 @@ impl Context {
     /// # Errors
     /// Exit 2, for what the user asked for and does not exist.
     pub fn new(settings: MachineSettings) -> anyhow::Result<Self> {
+        Self::with_time(settings, |_| TimeChoice::Real)
+    }
+
+    /// The same, with `usual` as the time that passes on a machine when nobody says.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub fn with_time(
+        mut settings: MachineSettings,
+        usual: impl Fn(Accel) -> TimeChoice,
+    ) -> anyhow::Result<Self> {
         let repository = Repository::find()?;
         let host = Host::look();
         let accel = accel::decide(settings.accel, &host)?;
@@ -61,7 +76,10 @@ impl Context {
             faults: None,
         };
         let machine = accel.accel.machine();
+        let time = settings.time.unwrap_or_else(|| usual(accel.accel));
+        settings.told.virtual_time = time == TimeChoice::Virtual;
         machine.check_told(&settings.told)?;
+        let virtual_time = virtual_time(&settings, accel.accel, &repository)?;
         let cpus = cpus(settings.cpus, &accel)?;
         let pollers = settings.told.pollers.unwrap_or(1);
         let placement = match &settings.told.pin {
@@ -98,6 +116,7 @@ impl Context {
             device,
             profile,
             warnings,
+            virtual_time,
             share: share.transpose()?,
             settings,
         })
@@ -176,6 +195,7 @@ impl Context {
             huge_pages: self.settings.told.huge_pages,
             pollers: self.pollers,
             placement: self.placement.clone(),
+            virtual_time: self.virtual_time.clone(),
             console: Console::None,
             time_limit: None::<Duration>,
             logs,
@@ -191,6 +211,35 @@ fn load_configs(spec: &DeviceSpec) -> Result<DeviceConfig, Failure> {
         .map_err(|error| Failure::usage(error.to_string()))?;
     DeviceConfig::load(&spec.device.display().to_string())
         .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Simulated time, where it was asked for and is possible.
+fn virtual_time(
+    settings: &MachineSettings,
+    accel: Accel,
+    repository: &Repository,
+) -> Result<Option<VirtualTime>, Failure> {
+    if !settings.told.virtual_time {
+        if settings.costs_told {
+            return Err(Failure::usage(
+                "--costs has no effect in real time: add --time virtual",
+            ));
+        }
+        return Ok(None);
+    }
+    if accel != Accel::Uml {
+        return Err(Failure::usage(format!(
+            "--time virtual works with --accel uml only, not with {}: nobody else lets its time be \
+             simulated",
+            accel.name()
+        )));
+    }
+    let file = repository.config("costs", "toml", &settings.costs)?;
+    let (costs, _) = Costs::load(&file)?;
+    Ok(Some(VirtualTime {
+        costs: costs.kernel_word(),
+        seed: settings.seed,
+    }))
 }
 
 /// The processors that the guest gets.

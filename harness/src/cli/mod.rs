@@ -104,8 +104,8 @@ fn dispatch(
     verbose: u8,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        None => sweep::run(main_job, verbose),
-        Some(Command::Sweep(options)) => sweep::run(&options, verbose),
+        None => sweep::run(main_job, sweep::Sweep::MainJob, verbose),
+        Some(Command::Sweep(options)) => sweep::run(&options, sweep::Sweep::Command, verbose),
         Some(Command::Launch(options)) => launch::run(&options, verbose),
         Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),

@@ -5,8 +5,9 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use emulator::cli::{Doorbells, HugePagesChoice};
+use serde::{Deserialize, Serialize};
 
 use crate::machine::Pin;
 use crate::machine::accel::AccelChoice;
@@ -47,6 +48,14 @@ pub struct MachineOptions {
     /// What the guest's memory is made of, on kvm [default: transparent].
     #[arg(long, env = "HIPRI_HUGE_PAGES", value_enum)]
     pub huge_pages: Option<HugePagesChoice>,
+    /// The host's time, or simulated time, exact and repeatable, on uml [default: real; the main job
+    /// on uml: virtual].
+    #[arg(long, env = "HIPRI_TIME", value_enum)]
+    pub time: Option<TimeChoice>,
+    /// What the guest kernel's operations cost in virtual time: a name in configs/costs/ or a path
+    /// [default: seed].
+    #[arg(long, env = "HIPRI_COSTS", value_name = "NAME|PATH")]
+    pub costs: Option<String>,
     /// Words added to the guest kernel's command line; may be repeated.
     #[arg(long, env = "HIPRI_APPEND", value_name = "WORDS")]
     pub append: Vec<String>,
@@ -67,6 +76,16 @@ pub struct MachineOptions {
     pub dry_run: bool,
 }
 
+/// Whose time passes in the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeChoice {
+    /// The host's.
+    Real,
+    /// Simulated.
+    Virtual,
+}
+
 /// A depth sweep.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SweepOptions {
@@ -83,6 +102,10 @@ pub struct SweepOptions {
     #[arg(long, env = "HIPRI_RUNTIME", value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub runtime: Option<u32>,
+    /// I/Os of each cell in virtual time, which takes the place of --runtime [default: 10000].
+    #[arg(long, env = "HIPRI_IOS", value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=MAX_IOS))]
+    pub ios: Option<u64>,
     /// The fio job: a name in configs/workloads/ or a path [default: seed].
     #[arg(long, env = "HIPRI_WORKLOAD", value_name = "NAME|PATH")]
     pub workload: Option<String>,
@@ -102,6 +125,9 @@ pub const POLLERS: RangeInclusive<i64> = 1..=64;
 
 /// fio and the block layer take more, but no table is readable with it.
 const MAX_DEPTH: i64 = 1 << 16;
+
+/// A sweep of so many takes hours.
+const MAX_IOS: u64 = 100_000_000;
 
 /// A size in MiB from a number with an optional unit: `512`, `512M`, `1G`, `1GiB`.
 pub fn parse_memory(text: &str) -> Result<u64, String> {

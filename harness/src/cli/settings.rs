@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use emulator::cli::{Doorbells, HugePagesChoice};
 use serde::Deserialize;
 
-use super::options::{CPUS, MachineOptions, POLLERS, SweepOptions, parse_memory};
+use super::options::{CPUS, MachineOptions, POLLERS, SweepOptions, TimeChoice, parse_memory};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
 use crate::machine::{Pin, Told};
@@ -31,6 +31,8 @@ pub struct SettingsFile {
     pin: Option<String>,
     doorbells: Option<Doorbells>,
     huge_pages: Option<HugePagesChoice>,
+    time: Option<TimeChoice>,
+    costs: Option<String>,
     append: Option<Vec<String>>,
     share: Option<PathBuf>,
     kernel_source: Option<PathBuf>,
@@ -39,6 +41,7 @@ pub struct SettingsFile {
     paths: Option<Vec<IoPath>>,
     depths: Option<Vec<u32>>,
     runtime: Option<u32>,
+    ios: Option<u64>,
     workload: Option<String>,
 }
 
@@ -76,8 +79,14 @@ pub struct MachineSettings {
     pub memory_mib: Option<u64>,
     /// The guest's processors as told; `None` leaves them to the machine.
     pub cpus: Option<u32>,
-    /// What not every machine can do.
+    /// What not every machine can do. Whose time it is follows from the machine.
     pub told: Told,
+    /// Whose time passes in the guest, as told.
+    pub time: Option<TimeChoice>,
+    /// Name or path of the costs of virtual time.
+    pub costs: String,
+    /// Whether somebody said so, or it is the default.
+    pub costs_told: bool,
     /// Words for the kernel's command line.
     pub append: Vec<String>,
     /// A directory to share.
@@ -126,7 +135,11 @@ impl MachineSettings {
                 pollers: options.pollers.or(file.pollers),
                 doorbells: options.doorbells.or(file.doorbells),
                 huge_pages: options.huge_pages.or(file.huge_pages),
+                virtual_time: false,
             },
+            time: options.time.or(file.time),
+            costs: text(&options.costs, &file.costs, "seed"),
+            costs_told: options.costs.is_some() || file.costs.is_some(),
             append: words
                 .iter()
                 .flat_map(|word| word.split_whitespace().map(str::to_owned))
@@ -179,6 +192,8 @@ pub struct SweepSettings {
     pub depths: Option<Vec<u32>>,
     /// Seconds for each cell as told.
     pub runtime: Option<u32>,
+    /// I/Os for each cell as told.
+    pub ios: Option<u64>,
     /// Name or path of the fio job.
     pub workload: String,
     /// The device to compare with.
@@ -203,6 +218,7 @@ impl SweepSettings {
             paths: each_once(paths.unwrap_or_else(|| IoPath::SEED.to_vec())),
             depths: depths.map(each_once),
             runtime: options.runtime.or(file.runtime),
+            ios: options.ios.or(file.ios),
             workload: options
                 .workload
                 .clone()

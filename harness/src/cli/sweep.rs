@@ -6,20 +6,67 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::context::Context;
-use super::options::SweepOptions;
+use super::options::{SweepOptions, TimeChoice};
 use super::settings::{SettingsFile, SweepSettings};
 use super::tell::tell;
+use crate::exit::Failure;
+use crate::machine::Accel;
 use crate::progress;
 use crate::report::{self, Environment, ResultFolder, Style};
-use crate::sweep::{self, Boot, Common, Document, SweepSpec};
+use crate::sweep::{self, Boot, Common, Document, Extent, SweepSpec};
+
+/// Which of the two it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// `hipri` without a subcommand.
+    MainJob,
+    /// `hipri sweep`.
+    Command,
+}
+
+impl Sweep {
+    /// User-Mode Linux takes hundreds of microseconds for what it simulates: in its own time the main
+    /// job shows figures that mean something beside the seed's.
+    fn usual_time(self, accel: Accel) -> TimeChoice {
+        match (self, accel) {
+            (Self::MainJob, Accel::Uml) => TimeChoice::Virtual,
+            _ => TimeChoice::Real,
+        }
+    }
+}
+
+/// I/Os of a cell in virtual time, when nobody says.
+const DEFAULT_IOS: u64 = 10_000;
+
+/// How long a cell is, given whose time passes in the guest.
+fn extent(settings: &SweepSettings, virtual_time: bool) -> Result<Extent, Failure> {
+    let refused = |option, reason| Err(Failure::usage(format!("{option} {reason}")));
+    match (virtual_time, settings.runtime, settings.ios) {
+        (true, Some(_), _) => refused(
+            "--runtime",
+            "has no place in virtual time, where a cell is --ios N: take that, or --time real",
+        ),
+        (true, None, _) if settings.reference.is_some() => refused(
+            "--reference",
+            "has no place in virtual time, where null_blk takes no time at all: take --time real",
+        ),
+        (false, _, Some(_)) => refused(
+            "--ios",
+            "has no place in real time, where a cell is --runtime SECONDS: take that, or --time virtual",
+        ),
+        (true, None, ios) => Ok(Extent::Ios(ios.unwrap_or(DEFAULT_IOS))),
+        (false, runtime, None) => Ok(Extent::Seconds(runtime)),
+    }
+}
 
 /// Sweeps, shows the table or the document, and keeps a result folder.
 ///
 /// # Errors
 /// As the exit codes say.
-pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
+pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = SweepSettings::resolve(options, &SettingsFile::load()?)?;
-    let context = Context::new(settings.machine.clone())?;
+    let context = Context::with_time(settings.machine.clone(), |accel| what.usual_time(accel))?;
+    let extent = extent(&settings, context.virtual_time.is_some())?;
     let progress = progress::for_stderr();
     context.warn(progress.as_ref());
     let workload = context
@@ -30,7 +77,7 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let depths = settings.depths_for(&context.profile);
     let boots = sweep::plan(&depths, &settings.paths, settings.reference);
     let common = Common {
-        runtime: settings.runtime,
+        extent,
         seed: settings.machine.seed,
     };
     let origin = workload.display().to_string();
@@ -54,6 +101,12 @@ pub fn run(options: &SweepOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     }
     folder.keep_config("device", &context.device.device)?;
     folder.keep_config("workload", &workload)?;
+    if context.virtual_time.is_some() {
+        let costs = context
+            .repository
+            .config("costs", "toml", &context.settings.costs)?;
+        folder.keep_config("costs", &costs)?;
+    }
     let result = sweep::run(
         &SweepSpec {
             machine: context.machine(&guest, &kernel.path, Some(folder.path()), verbose),
@@ -83,7 +136,8 @@ fn show(document: &Document, json: bool) -> anyhow::Result<()> {
         return tell!("{text}");
     }
     tell!(
-        "I/Os per second / median completion latency; {}",
+        "I/Os per second / median completion latency, in {} time; {}",
+        document.time,
         document.subject()
     )?;
     tell!("{}\n", report::depth_table(document, Style::Terminal))?;
@@ -125,6 +179,13 @@ fn dry_run(
         context.accel.reason
     )?;
     tell!("cores:   {}", context.placement.describe())?;
+    tell!(
+        "time:    {}",
+        match context.virtual_time {
+            Some(_) => "virtual",
+            None => "real",
+        }
+    )?;
     tell!("profile: {}", context.device.profile.display())?;
     tell!("device:  {}", context.device.device.display())?;
     tell!("memory:  {} MiB", context.memory_mib(None))?;

@@ -166,7 +166,7 @@ impl<'a> Recipe<'a> {
             .series
             .iter()
             .fold(key, |key, series| series.fold_into(key));
-        // They touch nothing that another architecture compiles.
+        // On another architecture nothing of them becomes code.
         let key = match self.arch {
             Arch::Um => self.mends.fold_into(key),
             Arch::X86_64 => key,

@@ -64,6 +64,11 @@ impl Paths {
         self.root.join("guest-kernel/uml/linux-6.12")
     }
 
+    /// Patches that let User-Mode Linux simulate the time that operations take; for the same kernels.
+    pub(super) fn time_patches(&self) -> PathBuf {
+        self.root.join("guest-kernel/time/linux-6.12")
+    }
+
     pub(super) fn configs(&self) -> PathBuf {
         self.root.join("guest-kernel/configs")
     }

@@ -202,14 +202,17 @@ impl Source {
         Ok(mends.fold_into(key).finish())
     }
 
-    /// What is mended of the source itself: User-Mode Linux's own code. A tree of the user's is
-    /// taken as it is.
+    /// What is changed of the source itself: User-Mode Linux's own code mended, and what virtual time
+    /// needs. A tree of the user's is taken as it is.
     ///
     /// # Errors
     /// When a patch cannot be read.
     pub fn mends(&self, paths: &Paths) -> anyhow::Result<Series> {
         match self.kind {
-            Kind::Tarball => Series::read(&paths.uml_patches()),
+            Kind::Tarball => {
+                let mends = Series::read(&paths.uml_patches())?;
+                Ok(mends.followed_by(Series::read(&paths.time_patches())?))
+            }
             Kind::Tree => Ok(Series::default()),
         }
     }

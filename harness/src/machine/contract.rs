@@ -95,6 +95,17 @@ pub struct Told {
     pub doorbells: Option<Doorbells>,
     /// What the guest's memory is made of.
     pub huge_pages: Option<HugePagesChoice>,
+    /// Whether time is simulated.
+    pub virtual_time: bool,
+}
+
+/// Simulated time, exact and repeatable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualTime {
+    /// What the kernel's operations cost, as its command line takes it.
+    pub costs: String,
+    /// What all of the guest's random numbers follow from.
+    pub seed: u64,
 }
 
 /// A guest and its device under way. Dropping it kills every process that belongs to it.

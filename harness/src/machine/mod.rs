@@ -36,7 +36,9 @@ use emulator::cli::HugePagesChoice;
 use hipri_agent::CommandList;
 
 pub use accel::Accel;
-pub use contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told};
+pub use contract::{
+    CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told, VirtualTime,
+};
 pub use device::DeviceSpec;
 pub use host::Host;
 pub use outcome::{Outcome, unanswered_command};
@@ -82,6 +84,8 @@ pub struct Spec<'a> {
     pub pollers: u16,
     /// Cores.
     pub placement: Placement,
+    /// Simulated time; `None` is the host's own.
+    pub virtual_time: Option<VirtualTime>,
     /// The guest's terminal.
     pub console: Console,
     /// The whole run may take this long.
@@ -93,4 +97,14 @@ pub struct Spec<'a> {
     pub log_prefix: &'a str,
     /// Whether the kernel's log is shown on stderr while it grows.
     pub show_console: bool,
+}
+
+impl Spec<'_> {
+    /// Whose time passes in the guest, as documents call it.
+    pub fn time_name(&self) -> &'static str {
+        match self.virtual_time {
+            Some(_) => "virtual",
+            None => "real",
+        }
+    }
 }

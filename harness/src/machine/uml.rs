@@ -20,7 +20,9 @@ use emulator::config::DeviceConfig;
 use hipri_agent::MountEntry;
 use hipri_agent::cmdline::{Options, RunSource};
 
-use super::contract::{CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told};
+use super::contract::{
+    CpuRange, DeviceKind, End, Files, Machine, Pace, Running, SHARE, Told, VirtualTime,
+};
 use super::device::{Device, DeviceSpec, Terminal};
 use super::kernel_file::{self, KernelFormat};
 use super::mconsole;
@@ -79,6 +81,12 @@ impl Machine for Uml {
                  poller is enough for it",
             ));
         }
+        if told.virtual_time && told.doorbells == Some(Doorbells::Shadow) {
+            return Err(Failure::usage(
+                "--doorbells shadow has no place in --time virtual, where nobody polls memory; take \
+                 exit",
+            ));
+        }
         if told.huge_pages.is_some() {
             return Err(Failure::usage(
                 "--huge-pages works with --accel kvm only: User-Mode Linux keeps its memory in a \
@@ -122,15 +130,18 @@ impl Machine for Uml {
     }
 
     fn start(&self, spec: &Spec<'_>, files: &Files) -> anyhow::Result<Box<dyn Running>> {
-        let socket = socket(files);
-        let words: [OsString; 6] = [
+        let mut words: Vec<OsString> = vec![
             "serve".into(),
             "vhost-user".into(),
             "--ready-fd".into(),
             "{ready}".into(),
             "--socket".into(),
-            socket.into(),
+            files.scratch.join(SOCKET).into(),
         ];
+        if spec.virtual_time.is_some() {
+            words.push("--virtual-time".into());
+            words.push(files.scratch.join(TIME_SOCKET).into());
+        }
         let device = Device::start(
             words.into_iter().chain(spec.device.words()),
             spec.placement.device.first().copied(),
@@ -179,12 +190,15 @@ impl Running for Pair {
     }
 }
 
-/// The emulator's socket.
-fn socket(files: &Files) -> PathBuf {
-    files.scratch.join("device.socket")
-}
+/// The emulator's socket, in the scratch directory.
+const SOCKET: &str = "device.socket";
 
-/// The guest kernel's command line, `{channel}` and `{console}` standing for descriptors.
+/// The socket of the guest's time.
+const TIME_SOCKET: &str = "time.socket";
+
+/// The guest kernel's command line, `{channel}` and `{console}` standing for descriptors. In virtual
+/// time no word depends on where the scratch directory is, which the guest is started in: its random
+/// numbers follow from its command line too.
 ///
 /// # Errors
 /// Exit 2, when a word cannot be quoted.
@@ -196,8 +210,20 @@ fn kernel_words(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Vec<OsString>>
         with_path("rootflags=", spec.root),
     ]);
     words.extend(["ro", "init=/init", "panic=-1", "stderr=1"].map(OsString::from));
-    words.push(with_path("uml_dir=", &files.scratch));
-    let mut device = with_path("virtio_uml.device=", &socket(files));
+    let scratch = match spec.virtual_time {
+        // hostfs takes absolute paths only.
+        Some(_) => Path::new("/proc/self/cwd/."),
+        None => &files.scratch,
+    };
+    words.push(with_path("uml_dir=", scratch));
+    if let Some(VirtualTime { costs, seed }) = &spec.virtual_time {
+        words.push(with_path("time-travel=ext:", &scratch.join(TIME_SOCKET)));
+        words.push(format!("time-costs={costs}").into());
+        words.push(format!("rng-seed={seed}").into());
+        // Else it is random.
+        words.push("umid=guest".into());
+    }
+    let mut device = with_path("virtio_uml.device=", &scratch.join(SOCKET));
     device.push(format!(":{VIRTIO_PCIDEV_ID}"));
     words.push(device);
     // A device that has lost its core to another process for a while has not gone.
@@ -217,7 +243,7 @@ fn kernel_words(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Vec<OsString>>
     );
     words.push("console=ttyS1".into());
     let agent = Options {
-        run: Some(RunSource::Hostfs(text(&files.scratch)?)),
+        run: Some(RunSource::Hostfs(text(scratch)?)),
         channel: Some("/dev/ttyS0".into()),
         console: Some("/dev/tty0".into()),
         ..Options::default()
@@ -249,6 +275,11 @@ fn command(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Command> {
         starter.command(spec.kernel)
     };
     command.args(kernel_words(spec, files)?);
+    if spec.virtual_time.is_some() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path);
+        command.current_dir(&files.scratch);
+    }
     command.env("TMPDIR", &files.scratch);
     let early = std::fs::File::create(&files.early)
         .with_context(|| format!("making {}", files.early.display()))?;

@@ -133,6 +133,13 @@ impl Costs {
         self
     }
 
+    /// As the guest kernel's command line takes it (`time-costs=`).
+    pub fn kernel_word(mut self) -> String {
+        self.named()
+            .map(|(name, value)| format!("{name}:{value}"))
+            .join(",")
+    }
+
     /// As a file of `configs/costs/`.
     pub fn to_toml(mut self) -> String {
         let line = |(name, value): (&str, &mut Nanos)| format!("{name} = \"{value}ns\"\n");

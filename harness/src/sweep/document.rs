@@ -18,7 +18,7 @@ pub struct Document {
     pub accel: String,
     /// Whose NVMe device it had: `hipri` or `qemu-nvme`.
     pub device: DeviceKind,
-    /// Which clock the figures were taken by: `real`.
+    /// Whose time the figures were taken in: `real` or `virtual`.
     pub time: String,
     /// One row for each depth and path.
     pub rows: Vec<Row>,

@@ -5,6 +5,7 @@
 //! A cell's options replace the file's own, so that a user's job file works as it stands.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::{Cell, IoPath, Target};
 use crate::exit::Failure;
@@ -30,11 +31,26 @@ const OF_THE_CELL: &[&str] = &[
 /// Where our fio engine lies in the guest's image.
 pub const ENGINE: &str = crate::guest::FIO_ENGINE;
 
+/// Options of a file that have no place where a cell is a number of I/Os in virtual time.
+const OF_REAL_TIME: &[&str] = &["runtime", "time_based", "ramp_time", "clocksource"];
+
+/// A file of so many I/Os takes at most so long in virtual time, each alone on a slow device.
+const SLOWEST_IO: Duration = Duration::from_millis(20);
+
+/// How long a cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Seconds; `None` leaves them to the file, or 1.
+    Seconds(Option<u32>),
+    /// I/Os, in virtual time.
+    Ios(u64),
+}
+
 /// What all cells of a sweep share.
 #[derive(Clone, Copy, Debug)]
 pub struct Common {
-    /// Seconds of each cell; `None` leaves it to the file, or 1.
-    pub runtime: Option<u32>,
+    /// How long each cell is.
+    pub extent: Extent,
     /// Seed of fio's random offsets.
     pub seed: u64,
 }
@@ -44,12 +60,23 @@ pub fn batch(depth: u32) -> u32 {
     (depth / 2).max(1)
 }
 
-/// The seconds that a cell takes, a part of one counted as one.
+/// The time that a cell takes at most, by its own clock.
 ///
 /// # Errors
 /// Exit 2, when the file's own runtime is none that can be read.
-pub fn runtime(text: &str, origin: &str, common: Common) -> Result<u32, Failure> {
-    if let Some(seconds) = common.runtime {
+pub fn longest(text: &str, origin: &str, common: Common) -> Result<Duration, Failure> {
+    match common.extent {
+        Extent::Seconds(told) => {
+            let seconds = runtime(text, origin, told)?;
+            Ok(Duration::from_secs(seconds.into()))
+        }
+        Extent::Ios(ios) => Ok(SLOWEST_IO.saturating_mul(u32::try_from(ios).unwrap_or(u32::MAX))),
+    }
+}
+
+/// The seconds that a cell takes, a part of one counted as one.
+fn runtime(text: &str, origin: &str, told: Option<u32>) -> Result<u32, Failure> {
+    if let Some(seconds) = told {
         return Ok(seconds);
     }
     let mut longest = None;
@@ -111,13 +138,27 @@ pub fn resolve(text: &str, origin: &str, cell: Cell, common: Common) -> Result<S
             None => writeln!(resolved, "{key}"),
         };
     }
-    runtime(text, origin, common)?;
-    if let Some(seconds) = common.runtime {
-        let _ = writeln!(resolved, "runtime={seconds}");
-    } else if !text.lines().any(|line| own_runtime(line).is_some()) {
-        let _ = writeln!(resolved, "runtime={DEFAULT_RUNTIME}");
+    match common.extent {
+        Extent::Seconds(Some(seconds)) => {
+            let _ = writeln!(resolved, "runtime={seconds}");
+        }
+        Extent::Seconds(None) => {
+            runtime(text, origin, None)?;
+            if !text.lines().any(|line| own_runtime(line).is_some()) {
+                let _ = writeln!(resolved, "runtime={DEFAULT_RUNTIME}");
+            }
+        }
+        Extent::Ios(ios) => {
+            let _ = writeln!(resolved, "number_ios={ios}\nclocksource=clock_gettime");
+        }
     }
-    let replaced = |key| OF_THE_CELL.contains(&key) || key == "runtime" && common.runtime.is_some();
+    let replaced = |key| {
+        OF_THE_CELL.contains(&key)
+            || match common.extent {
+                Extent::Seconds(told) => key == "runtime" && told.is_some(),
+                Extent::Ios(_) => OF_REAL_TIME.contains(&key) || key == "number_ios",
+            }
+    };
     for line in text.lines() {
         if !key(line).is_some_and(replaced) {
             resolved.push_str(line);
@@ -182,7 +223,7 @@ mod tests {
     use super::*;
 
     const COMMON: Common = Common {
-        runtime: None,
+        extent: Extent::Seconds(None),
         seed: 7,
     };
 
@@ -231,9 +272,9 @@ mod tests {
     #[test]
     fn resolve_runtime_option_wins_over_the_files() {
         let text = "[seed]\nruntime=5s\n";
-        assert_eq!(runtime(text, "x.fio", COMMON).unwrap(), 5);
+        assert_eq!(runtime(text, "x.fio", None).unwrap(), 5);
         let told = Common {
-            runtime: Some(2),
+            extent: Extent::Seconds(Some(2)),
             ..COMMON
         };
         let job = resolve(text, "x.fio", cell(1, IoPath::Mainline), told).unwrap();
@@ -252,7 +293,7 @@ mod tests {
         ];
         for (text, seconds) in cases {
             let file = format!("[seed]\nruntime={text}\n");
-            assert_eq!(runtime(&file, "x.fio", COMMON).unwrap(), seconds, "{text}");
+            assert_eq!(runtime(&file, "x.fio", None).unwrap(), seconds, "{text}");
             let job = resolve(&file, "x.fio", cell(1, IoPath::Mainline), COMMON).unwrap();
             assert!(job.contains(&format!("runtime={text}\n")), "{job}");
         }
@@ -260,11 +301,29 @@ mod tests {
 
     #[test]
     fn runtime_that_is_no_time_names_file_and_value() {
-        let error = runtime("[seed]\nruntime=${T}\n", "mine.fio", COMMON).unwrap_err();
+        let error = runtime("[seed]\nruntime=${T}\n", "mine.fio", None).unwrap_err();
         assert!(
             error.to_string().starts_with("mine.fio: runtime=${T}"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn resolve_ios_take_the_place_of_time() {
+        let text = "[global]\ntime_based\nruntime=5s\nclocksource=cpu\nbs=4k\n[seed]\n";
+        let common = Common {
+            extent: Extent::Ios(1000),
+            ..COMMON
+        };
+        let job = resolve(text, "x.fio", cell(1, IoPath::Mainline), common).unwrap();
+        for line in ["number_ios=1000", "clocksource=clock_gettime", "bs=4k"] {
+            assert!(job.lines().any(|l| l == line), "{line} in\n{job}");
+        }
+        for word in ["time_based", "runtime", "clocksource=cpu"] {
+            assert!(!job.contains(word), "{word} in\n{job}");
+        }
+        let limit = longest(text, "x.fio", common).unwrap();
+        assert_eq!(limit, Duration::from_secs(20));
     }
 
     #[test]

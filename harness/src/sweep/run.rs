@@ -2,7 +2,6 @@
 //! Runs a sweep's boots and turns what comes back into rows.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use emulator::observe::{CountersPage, Summary};
@@ -91,7 +90,7 @@ pub fn run(spec: &SweepSpec<'_>, progress: &dyn Progress) -> anyhow::Result<Swee
             profile: device.has_profile().then(|| spec.profile.clone()),
             accel: accel.name().to_owned(),
             device,
-            time: "real".to_owned(),
+            time: spec.machine.time_name().to_owned(),
             summary: RunSummary::of(&rows),
             rows,
             seed_rows: seed::rows(&spec.profile),
@@ -150,9 +149,9 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         mounts: spec.machine.commands.mounts.clone(),
         ..CommandList::default()
     };
-    let seconds = job::runtime(spec.workload, spec.workload_origin, spec.common)?;
+    let longest = job::longest(spec.workload, spec.workload_origin, spec.common)?;
     let machine = spec.machine.accel.machine();
-    let limit = Duration::from_secs(seconds.into()) + machine.pace().fio_grace;
+    let limit = longest + machine.pace().fio_grace;
     let mut before = Job::new(BEFORE, Command::Argv(vec!["true".into()]));
     before.collect = vec![interrupts::FILE.into()];
     list.jobs.push(before);
