@@ -11,5 +11,6 @@ pub mod model;
 pub mod progress;
 pub mod report;
 pub mod repository;
+pub mod stats;
 pub mod suite;
 pub mod sweep;
