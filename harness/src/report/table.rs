@@ -219,6 +219,8 @@ mod tests {
                 doorbell_traps: 0,
                 lateness_p50_ns: 100,
                 lateness_p99_ns: 200,
+                lateness_max_ns: Some(300),
+                early: Some(0),
                 exits: None,
             }),
             ratio_to_reference: None,
