@@ -3,6 +3,7 @@
 //! controller.
 
 pub mod cli;
+pub mod compare;
 pub mod exit;
 pub mod guest;
 pub mod interrupt;

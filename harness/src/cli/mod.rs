@@ -3,6 +3,7 @@
 
 mod bench;
 mod bisect;
+mod compare;
 mod context;
 mod guest;
 mod kernel;
@@ -61,6 +62,8 @@ enum Command {
     BisectRun(bisect::BisectOptions),
     /// Predicts IOPS and latency in virtual time, without a guest; fits the prediction to tables.
     Model(model::ModelOptions),
+    /// Compares measured sweeps, and says what differs beyond chance.
+    Compare(compare::CompareOptions),
     /// Measures the device alone.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -110,6 +113,7 @@ fn dispatch(
         Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),
         Some(Command::Model(options)) => model::run(&options),
+        Some(Command::Compare(options)) => compare::run(&options),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),

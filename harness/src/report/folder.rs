@@ -25,7 +25,7 @@ use crate::exit::Failure;
 use crate::sweep::Document;
 
 /// Version of `run.json`; counted up when a field changes its meaning or goes.
-const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// A folder that holds one run's results.
 #[derive(Debug)]
