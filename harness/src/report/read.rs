@@ -118,6 +118,14 @@ impl Run {
             )));
         }
         let run: RunFile = serde_json::from_str(&text).map_err(damaged)?;
+        let idle = |row: &&Row| row.iops <= 0.0 || !row.iops.is_finite();
+        if let Some(row) = run.document.rows.iter().find(idle) {
+            return Err(Failure::usage(format!(
+                "{} is damaged: no I/Os per second in cell {}; measure again, or name another folder",
+                file.display(),
+                cell_name(row)
+            )));
+        }
         Ok(Self {
             folder: folder.to_owned(),
             document: run.document,
