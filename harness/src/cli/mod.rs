@@ -11,6 +11,7 @@ mod launch;
 mod model;
 mod options;
 mod probe;
+mod report;
 mod settings;
 mod suite;
 mod sweep;
@@ -64,6 +65,8 @@ enum Command {
     Model(model::ModelOptions),
     /// Compares measured sweeps, and says what differs beyond chance.
     Compare(compare::CompareOptions),
+    /// Writes the page with charts, report.html, of sweeps that were measured before.
+    Report(report::ReportOptions),
     /// Measures the device alone.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -114,6 +117,7 @@ fn dispatch(
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),
         Some(Command::Model(options)) => model::run(&options),
         Some(Command::Compare(options)) => compare::run(&options),
+        Some(Command::Report(options)) => report::run(&options),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),
