@@ -303,3 +303,29 @@ fn compare_options_that_are_no_shares_are_usage_errors() {
     }
     hipri(&here).args(["compare", "a"]).assert().code(2);
 }
+
+#[test]
+fn report_writes_the_page_and_names_it() {
+    let here = folder();
+    keep(&here.path().join("a"), &document(1.0));
+    hipri(&here)
+        .args(["report", "a"])
+        .assert()
+        .success()
+        .stdout("a/report.html\n")
+        .stderr("");
+    let page = fs::read_to_string(here.path().join("a/report.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains("aio-poll-all") && page.contains("seed"));
+}
+
+#[test]
+fn report_of_what_is_no_result_folder_is_refused() {
+    let here = folder();
+    hipri(&here)
+        .args(["report", "nowhere"])
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("nowhere does not exist: name a result folder").and(one_sentence()));
+    hipri(&here).arg("report").assert().code(2);
+}

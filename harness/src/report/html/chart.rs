@@ -43,8 +43,8 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-const LEFT: f64 = 66.0;
-const RIGHT: f64 = 14.0;
+const LEFT: f64 = 74.0;
+const RIGHT: f64 = 24.0;
 const BOTTOM: f64 = 46.0;
 /// Height of the title, and of each line of the legend.
 const LINE: f64 = 20.0;

@@ -15,6 +15,9 @@ pub enum Scale {
 /// The most ticks that an axis gets.
 const MOST_TICKS: usize = 11;
 
+/// Shares beyond it are drawn here: so few I/Os are no distribution.
+const FARTHEST: f64 = 0.99999;
+
 /// An axis that is long enough for its figures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
@@ -33,7 +36,7 @@ impl Scale {
         match self {
             Self::Log2 => figure.max(1.0).log2(),
             Self::Log10 => figure.max(1.0).log10(),
-            Self::Tail => -(1.0 - figure).max(1e-9).log10(),
+            Self::Tail => -(1.0 - figure.min(FARTHEST)).log10(),
         }
     }
 
@@ -63,9 +66,7 @@ impl Scale {
                     covering(decades(&[1.0]))
                 }
             }
-            Self::Tail => covering(vec![
-                0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999, 0.9999999, 0.99999999,
-            ]),
+            Self::Tail => covering(vec![0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, FARTHEST]),
         }
     }
 }
@@ -74,10 +75,9 @@ impl Axis {
     /// An axis from a tick at or below the lowest figure to one at or above the highest.
     pub fn covering(scale: Scale, figures: impl Iterator<Item = f64>) -> Self {
         let (low, high) = extent(figures);
-        let mut ticks = scale.ticks(low, high);
-        if scale == Scale::Tail {
-            ticks = scale.ticks(0.0, high);
-        }
+        // A share is seen against none at all.
+        let low = if scale == Scale::Tail { 0.0 } else { low };
+        let ticks = scale.ticks(low, high);
         let ends = |tick: Option<&f64>| tick.map_or(0.0, |tick| scale.place(*tick));
         Self {
             scale,

@@ -100,7 +100,7 @@ pub(super) fn distributions(run: &Run) -> Result<Option<Section>, Failure> {
     let section = Section {
         title: "Distribution of completion latencies",
         body: format!(
-            "<p>Cumulative, from fio's bins. The vertical axis is stretched towards 100 %: as far as from 0 to 90 % it is from 90 to 99 %.</p>\n\
+            "<p>Cumulative, from fio's bins. The vertical axis is stretched towards 100 %: as far as from 0 to 90 % it is from 90 to 99 %; what is beyond 99.999 % is drawn there.</p>\n\
              <div class=\"charts\">\n{charts}</div>\n"
         ),
     };
