@@ -189,6 +189,13 @@ fn compare_few_runs_say_what_they_cannot_tell() {
         .success()
         .stdout(contains("4 undecided"))
         .stderr(contains("p is at least 0.008").and(one_sentence()));
+    hipri(&here)
+        .args(["compare", "base", "new", "--confidence", "0.999"])
+        .args(["--fail-on-regression", "5"])
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("p is at least 0.008").and(one_sentence()));
 }
 
 #[test]

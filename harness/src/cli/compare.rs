@@ -60,7 +60,7 @@ pub fn run(options: &CompareOptions) -> anyhow::Result<ExitCode> {
     };
     let comparison = compare::compare(&a, &b, settings)?;
     let judge = options.fail_on_regression.is_some();
-    if judge && comparison.samples == Samples::None && !all_same(&comparison) {
+    if judge && !comparison.can_tell() {
         let why = comparison.warnings.last().cloned().unwrap_or_default();
         return Err(Failure::usage(format!("--fail-on-regression: {why}")).into());
     }
@@ -80,10 +80,6 @@ pub fn run(options: &CompareOptions) -> anyhow::Result<ExitCode> {
         regressions.join(", ")
     );
     Err(Failure::new(ExitReason::Failed, message).into())
-}
-
-fn all_same(comparison: &Comparison) -> bool {
-    comparison.count(Verdict::Same) == comparison.cells.len()
 }
 
 fn describe(cell: &ComparedCell) -> String {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::report::Run;
-use crate::stats::Interval;
+use crate::stats::{Interval, smallest_p};
 use crate::sweep::IoPath;
 
 pub use verdict::Verdict;
@@ -28,6 +28,13 @@ pub struct Settings {
     pub margin: f64,
     /// Seed of the draws.
     pub seed: u64,
+}
+
+impl Settings {
+    /// Whether something of this p-value is taken for chance.
+    fn is_chance(&self, p: f64) -> bool {
+        p > 1.0 - self.confidence + 1e-9
+    }
 }
 
 /// What the samples of a comparison are.
@@ -151,6 +158,18 @@ impl Comparison {
         self.cells
             .iter()
             .filter(move |cell| cell.verdict == Verdict::Slower && cell.ratio.value < limit)
+    }
+
+    /// Whether a regression would be found, if there were one.
+    pub fn can_tell(&self) -> bool {
+        match self.samples {
+            Samples::Runs => {
+                let smallest = smallest_p(self.a.len(), self.b.len());
+                !self.settings.is_chance(smallest)
+            }
+            Samples::Intervals | Samples::Exact => true,
+            Samples::None => self.count(Verdict::Same) == self.cells.len(),
+        }
     }
 
     /// How many cells got this verdict.

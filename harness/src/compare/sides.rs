@@ -160,13 +160,13 @@ fn job(run: &Run, row: &Row) -> Option<String> {
 
 /// What the samples cannot tell.
 pub(super) fn doubts(samples: Samples, a: usize, b: usize, settings: Settings) -> Option<String> {
-    let chance = 1.0 - settings.confidence;
     let smallest = smallest_p(a, b);
     match samples {
         Samples::Exact => None,
-        Samples::Runs if smallest > chance => Some(format!(
-            "of {a} and {b} runs no difference is beyond chance: p is at least {smallest:.3}, and --confidence {} wants {chance:.3}",
-            settings.confidence
+        Samples::Runs if settings.is_chance(smallest) => Some(format!(
+            "of {a} and {b} runs no difference is beyond chance: p is at least {smallest:.3}, and --confidence {} wants {:.3}",
+            settings.confidence,
+            1.0 - settings.confidence
         )),
         Samples::Runs => None,
         Samples::Intervals => Some(

@@ -54,7 +54,7 @@ impl Verdict {
             (Samples::Exact, _) => direction,
             (_, Some(interval)) if interval.lies_in(&same) => Self::Same,
             (_, Some(interval)) => {
-                let chance = p.is_none_or(|p| p > 1.0 - settings.confidence + 1e-9);
+                let chance = p.is_none_or(|p| settings.is_chance(p));
                 if chance || interval.contains(1.0) {
                     Self::Undecided
                 } else {
