@@ -294,6 +294,26 @@ mod tests {
     }
 
     #[test]
+    fn document_that_is_read_back_is_the_same() {
+        let document = Document {
+            profile: None,
+            accel: "uml".into(),
+            device: DeviceKind::Hipri,
+            time: "real".into(),
+            rows: vec![
+                row(5, counted(Some(exits(10, 3, 5)))),
+                row(6, counted(None)),
+                row(7, None),
+            ],
+            summary: RunSummary::default(),
+            seed_rows: crate::sweep::seed::rows("low-latency"),
+        };
+        let json = serde_json::to_value(&document).unwrap();
+        let read: Document = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), json);
+    }
+
+    #[test]
     fn counts_exits_of_the_device_are_shared_out() {
         let summary = Summary {
             exits: Some(ExitTotals {
