@@ -3,6 +3,7 @@
 //! controller.
 
 pub mod cli;
+pub mod compare;
 pub mod exit;
 pub mod guest;
 pub mod interrupt;
@@ -11,5 +12,6 @@ pub mod model;
 pub mod progress;
 pub mod report;
 pub mod repository;
+pub mod stats;
 pub mod suite;
 pub mod sweep;

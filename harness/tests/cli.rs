@@ -2,34 +2,12 @@
 //! The command line without a guest: help, dry runs and bad input. Each refusal is one sentence
 //! and has the documented exit code.
 
+mod common;
+
 use assert_cmd::Command;
+use common::{folder, hipri, one_sentence};
 use predicates::prelude::*;
 use predicates::str::contains;
-
-/// `hipri` in an empty directory, with nothing of ours in its environment but the checkout.
-fn hipri(folder: &tempfile::TempDir) -> Command {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the package lies in the checkout");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hipri"));
-    command.current_dir(folder.path());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("HIPRI_") {
-            command.env_remove(name);
-        }
-    }
-    command.env("HIPRI_ROOT", root);
-    command
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
-
-/// One line on stderr, nothing on stdout.
-fn one_sentence() -> impl Predicate<str> {
-    predicate::function(|text: &str| text.trim_end().lines().count() == 1)
-}
 
 #[test]
 fn help_documents_exit_codes() {

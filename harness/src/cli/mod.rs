@@ -3,6 +3,7 @@
 
 mod bench;
 mod bisect;
+mod compare;
 mod context;
 mod guest;
 mod kernel;
@@ -10,6 +11,7 @@ mod launch;
 mod model;
 mod options;
 mod probe;
+mod report;
 mod settings;
 mod suite;
 mod sweep;
@@ -61,6 +63,10 @@ enum Command {
     BisectRun(bisect::BisectOptions),
     /// Predicts IOPS and latency in virtual time, without a guest; fits the prediction to tables.
     Model(model::ModelOptions),
+    /// Compares measured sweeps, and says what differs beyond chance.
+    Compare(compare::CompareOptions),
+    /// Writes the page with charts, report.html, of sweeps that were measured before.
+    Report(report::ReportOptions),
     /// Measures the device alone.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -110,6 +116,8 @@ fn dispatch(
         Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),
         Some(Command::Model(options)) => model::run(&options),
+        Some(Command::Compare(options)) => compare::run(&options),
+        Some(Command::Report(options)) => report::run(&options),
         Some(Command::Bench(command)) => bench::run(&command),
         Some(Command::Guest(command)) => guest::run(&command),
         Some(Command::Probe(options)) => probe::run(&options),

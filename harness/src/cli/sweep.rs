@@ -126,6 +126,11 @@ pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<E
     })?;
     folder.write(&result.document, &environment(&context, result.boot_ns))?;
     show(&result.document, settings.json)?;
+    // The figures are kept already, whatever becomes of their charts.
+    match report::write_page(folder.path()) {
+        Ok(page) => progress.line(&format!("charts are in {}", page.display())),
+        Err(error) => progress.line(&format!("there are no charts: {error:#}")),
+    }
     progress.line(&format!("results are in {}", folder.path().display()));
     Ok(ExitCode::SUCCESS)
 }

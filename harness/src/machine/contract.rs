@@ -12,7 +12,7 @@ use std::time::Duration;
 use emulator::cli::{Doorbells, HugePagesChoice};
 use emulator::config::DeviceConfig;
 use hipri_agent::MountEntry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{DeviceSpec, Pin, Placement, Spec};
 use crate::exit::Failure;
@@ -141,7 +141,7 @@ pub enum End {
 }
 
 /// Whose NVMe device a guest gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum DeviceKind {
     /// Ours: it has a speed profile and counts.
     #[serde(rename = "hipri")]

@@ -5,9 +5,10 @@
 //! results/20261124T003000Z-high-iops/
 //!   run.json              the sweep's document and the circumstances
 //!   report.md             the tables
+//!   report.html           the same with charts
 //!   vanilla-console.log   the guest kernel's log, one for each boot
 //!   vanilla-device.log    the device's log and counters, one for each boot; on qemu, QEMU's words
-//!   fio/                  each cell's job file and fio's own output
+//!   fio/                  each cell's job file, fio's own output and its log of I/Os per second
 //!   configs/              profile, device and workload as they were used
 //! ```
 
@@ -25,7 +26,7 @@ use crate::exit::Failure;
 use crate::sweep::Document;
 
 /// Version of `run.json`; counted up when a field changes its meaning or goes.
-const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// A folder that holds one run's results.
 #[derive(Debug)]

@@ -177,7 +177,7 @@ fn seed_submission(path: IoPath) -> String {
     }
 }
 
-fn thousands(iops: f64) -> String {
+pub(super) fn thousands(iops: f64) -> String {
     if iops < 10_000.0 {
         format!("{:.1}K", iops / 1000.0)
     } else {
@@ -185,7 +185,7 @@ fn thousands(iops: f64) -> String {
     }
 }
 
-fn microseconds(nanoseconds: f64) -> String {
+pub(super) fn microseconds(nanoseconds: f64) -> String {
     let precision = if nanoseconds < 1000.0 { 2 } else { 1 };
     format!("{:.precision$} us", nanoseconds / 1000.0)
 }
@@ -219,6 +219,8 @@ mod tests {
                 doorbell_traps: 0,
                 lateness_p50_ns: 100,
                 lateness_p99_ns: 200,
+                lateness_max_ns: Some(300),
+                early: Some(0),
                 exits: None,
             }),
             ratio_to_reference: None,

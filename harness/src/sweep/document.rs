@@ -2,7 +2,7 @@
 //! The document of a sweep: what `--json` prints and `run.json` keeps.
 
 use emulator::observe::{ExitTotals, Summary};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::IoPath;
 use super::seed::SeedRow;
@@ -10,7 +10,7 @@ use crate::guest::{Flavour, Kernel};
 use crate::machine::DeviceKind;
 
 /// A sweep's figures. The field names are a promise to scripts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Document {
     /// Name of the speed profile; `None` where the device has none.
     pub profile: Option<String>,
@@ -29,7 +29,7 @@ pub struct Document {
 }
 
 /// A kernel, precisely.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct KernelIdentity {
     /// `vanilla` or `patched`.
     pub flavour: Flavour,
@@ -51,7 +51,7 @@ impl KernelIdentity {
 }
 
 /// One measured cell.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Row {
     /// Queue depth.
     pub depth: u32,
@@ -82,7 +82,7 @@ pub struct Row {
 }
 
 /// What the device counts: differences over all I/O queues between a job's start and its end.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct DeviceCounts {
     /// Commands completed on queues without interrupts.
     pub polled_commands: u64,
@@ -96,13 +96,20 @@ pub struct DeviceCounts {
     pub lateness_p50_ns: u64,
     /// 99th percentile of the same, in nanoseconds.
     pub lateness_p99_ns: u64,
+    /// The longest of the same, in nanoseconds; absent in results of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateness_max_ns: Option<u64>,
+    /// Completions before their modelled time: a fault of the device; absent in results of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<u64>,
     /// Exits to the host; absent where the machine does not count them.
     #[serde(flatten)]
     pub exits: Option<Exits>,
 }
 
 /// How often the guest left its processors for the host.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Exits {
     /// Exits that the guest caused, each I/O's share of them.
     pub exits_per_io: f64,
@@ -155,13 +162,15 @@ impl DeviceCounts {
             doorbell_traps: counted.doorbell_traps,
             lateness_p50_ns: counted.lateness.p50_ns,
             lateness_p99_ns: counted.lateness.p99_ns,
+            lateness_max_ns: Some(counted.lateness.max_ns),
+            early: Some(counted.early),
             exits: counted.exits.map(|exits| Exits::of(&exits).over(ios)),
         }
     }
 }
 
 /// A run as a whole.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct RunSummary {
     /// I/Os of all cells.
     pub ios: u64,
@@ -282,6 +291,26 @@ mod tests {
         let json = serde_json::to_value(row(5, counted(Some(exits(10, 3, 5))))).unwrap();
         assert_eq!(json["exits_per_io"], 2.0);
         assert_eq!(json["host_interruptions"], 3);
+    }
+
+    #[test]
+    fn document_that_is_read_back_is_the_same() {
+        let document = Document {
+            profile: None,
+            accel: "uml".into(),
+            device: DeviceKind::Hipri,
+            time: "real".into(),
+            rows: vec![
+                row(5, counted(Some(exits(10, 3, 5)))),
+                row(6, counted(None)),
+                row(7, None),
+            ],
+            summary: RunSummary::default(),
+            seed_rows: crate::sweep::seed::rows("low-latency"),
+        };
+        let json = serde_json::to_value(&document).unwrap();
+        let read: Document = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), json);
     }
 
     #[test]

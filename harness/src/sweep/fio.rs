@@ -10,6 +10,31 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+/// The samples of fio's log of I/Os per second (`write_iops_log`, averaged over intervals): lines of
+/// milliseconds, figure, direction and more. `None` where the intervals of several jobs or
+/// directions are mixed, because they cannot be put together.
+///
+/// # Errors
+/// When a line is no such line.
+pub fn parse_iops_log(text: &str) -> anyhow::Result<Option<Vec<f64>>> {
+    let mut samples = Vec::new();
+    let mut last = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut fields = line.split(',').map(str::trim);
+        let time = fields.next().and_then(|time| time.parse::<u64>().ok());
+        let iops = fields.next().and_then(|iops| iops.parse::<u32>().ok());
+        let (Some(time), Some(iops)) = (time, iops) else {
+            bail!("line {number}: {line:?} is no line of fio's log");
+        };
+        if last >= Some(time) {
+            return Ok(None);
+        }
+        last = Some(time);
+        samples.push(f64::from(iops));
+    }
+    Ok(Some(samples))
+}
+
 /// What one fio run says, all its jobs together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FioResult {
@@ -44,6 +69,11 @@ impl Latencies {
             }
         }
         0
+    }
+
+    /// Nanoseconds and how often.
+    pub fn bins(&self) -> &BTreeMap<u64, u64> {
+        &self.bins
     }
 
     fn add(&mut self, bins: &BTreeMap<String, u64>) -> anyhow::Result<()> {
@@ -212,6 +242,28 @@ mod tests {
         let error = parse("fio: engine not found\n").unwrap_err().to_string();
         assert!(error.contains("engine not found"), "{error}");
         assert!(parse("").is_err());
+    }
+
+    #[test]
+    fn iops_log_of_one_job_is_its_samples() {
+        let log = "145, 3496006, 0, 0, 0\n246, 4083100, 0, 0, 0\n";
+        let samples = parse_iops_log(log).unwrap();
+        assert_eq!(samples, Some(vec![3_496_006.0, 4_083_100.0]));
+        assert_eq!(parse_iops_log("").unwrap(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn iops_log_of_two_jobs_has_no_samples() {
+        let log = "100, 50, 0, 0, 0\n100, 60, 0, 0, 0\n200, 50, 0, 0, 0\n";
+        assert_eq!(parse_iops_log(log).unwrap(), None);
+    }
+
+    #[test]
+    fn iops_log_that_is_none_names_the_line() {
+        let error = parse_iops_log("100, 50\nfio: full\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("line 2: "), "{error}");
     }
 
     #[test]

@@ -26,7 +26,13 @@ const OF_THE_CELL: &[&str] = &[
     "registerfiles",
     "filename",
     "randseed",
+    "write_iops_log",
+    "log_avg_msec",
+    "per_job_logs",
 ];
+
+/// Milliseconds that each figure of fio's log of I/Os per second is the mean of.
+pub const LOG_INTERVAL_MS: u32 = 100;
 
 /// Where our fio engine lies in the guest's image.
 pub const ENGINE: &str = crate::guest::FIO_ENGINE;
@@ -191,6 +197,9 @@ fn options(cell: Cell, common: Common) -> Vec<(&'static str, Option<String>)> {
         ("iodepth_batch_complete_min", Some("1".to_owned())),
         ("iodepth_batch_complete_max", Some(batch)),
         ("randseed", Some(common.seed.to_string())),
+        ("write_iops_log", Some(format!("/tmp/{}", cell.name()))),
+        ("log_avg_msec", Some(LOG_INTERVAL_MS.to_string())),
+        ("per_job_logs", Some("0".to_owned())),
     ]);
     options
 }
@@ -256,6 +265,9 @@ mod tests {
             "rw=randread",
             "runtime=1",
             "randseed=7",
+            "write_iops_log=/tmp/008-aio-poll-all",
+            "log_avg_msec=100",
+            "per_job_logs=0",
             "filename=/dev/nvme0n1",
         ] {
             assert!(job.lines().any(|l| l == line), "{line} in\n{job}");

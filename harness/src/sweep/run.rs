@@ -171,7 +171,11 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         );
         job.timeout_ms = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         job.cwd = Some("/tmp".into());
-        job.collect = vec![output, interrupts::FILE.into()];
+        job.collect = vec![
+            output,
+            format!("/tmp/{}", iops_log(cell)),
+            interrupts::FILE.into(),
+        ];
         if cell.target == Target::Nvme && machine.device().counts() {
             job.count_device = Some(CONTROLLER.into());
         }
@@ -183,6 +187,11 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         list.jobs.push(job);
     }
     Ok(list)
+}
+
+/// fio's log of a cell's I/Os per second; in the guest it lies in /tmp.
+fn iops_log(cell: Cell) -> String {
+    format!("{}_iops.log", cell.name())
 }
 
 /// A cell's job file and its output, in the guest.
@@ -236,6 +245,11 @@ fn fio_result(spec: &SweepSpec<'_>, cell: Cell, record: &JobRecord) -> anyhow::R
     let kept = spec.fio_folder.join(format!("{}.json", cell.name()));
     std::fs::write(&kept, text).with_context(|| format!("writing {}", kept.display()))?;
     let text = String::from_utf8_lossy(text);
+    // The log is there for intervals of confidence; without it a run has none.
+    if let Some(log) = record.files.get(&format!("/tmp/{}", iops_log(cell))) {
+        let kept = spec.fio_folder.join(iops_log(cell));
+        std::fs::write(&kept, log).with_context(|| format!("writing {}", kept.display()))?;
+    }
     if !record.succeeded() {
         return Err(cell_failure(cell, record, &text).into());
     }

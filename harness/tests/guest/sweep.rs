@@ -90,9 +90,11 @@ fn table() {
     for file in [
         "run.json",
         "report.md",
+        "report.html",
         "vanilla-console.log",
         "patched-device.log",
         "fio/001-mainline.json",
+        "fio/001-mainline_iops.log",
         "configs/profile-high-iops.toml",
     ] {
         assert!(
