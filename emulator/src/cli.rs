@@ -25,6 +25,7 @@ use crate::engine::Engine;
 use crate::fault::Rules;
 use crate::frontend::vhost_user::{Server, VirtualServer};
 use crate::media::Backing;
+use crate::observe::Trace;
 use crate::pci::{Identity, NvmeFunction};
 use crate::timing::{Model, units::setting};
 
@@ -141,6 +142,9 @@ struct DeviceArgs {
     /// Keep the pollers on these cores, in order; those beyond the list run anywhere
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     cpu: Vec<usize>,
+    /// Keep a trace of every command in this file (docs/virtual-time.md); with one poller only
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Answer questions on a socket at PATH
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -263,7 +267,8 @@ fn serve_vhost_user(options: &ServeOptions) -> Result<(), Failure> {
         .map_err(infrastructure)?;
 
     let served = serve_until_stopped(options, &poller, &stop);
-    let (function, counters) = poller.end().map_err(infrastructure)?;
+    let (mut function, counters) = poller.end().map_err(infrastructure)?;
+    device.end_trace(&mut function)?;
     if served.is_ok() {
         // Whoever does not want to know has closed it.
         let _ = writeln!(std::io::stdout(), "{}", Report::of(&function, &counters));
@@ -304,7 +309,8 @@ fn serve_in_virtual_time(
     if gone_at.is_some() && !options.once {
         wait_for_stop(stop).map_err(infrastructure)?;
     }
-    if let Some(function) = function {
+    if let Some(mut function) = function {
+        device.end_trace(&mut function)?;
         // Whoever does not want to know has closed it.
         let report = Report::of(&function, &PollerCounters::default());
         let _ = writeln!(std::io::stdout(), "{report}");
@@ -353,7 +359,23 @@ impl DeviceArgs {
             log::info!("{} fault rules are in force", rules.len());
             function.set_faults(rules);
         }
+        if let Some(file) = &self.trace {
+            function.engine_mut().set_trace(self.trace_to(file)?);
+        }
         Ok(function)
+    }
+
+    fn trace_to(&self, file: &Path) -> Result<Trace, Failure> {
+        if self.pollers > 1 {
+            return Err(usage(anyhow::anyhow!(
+                "--trace: with {} pollers no order of commands is known; take --pollers 1",
+                self.pollers
+            )));
+        }
+        std::fs::File::create(file)
+            .and_then(Trace::begin)
+            .with_context(|| format!("--trace {}: it cannot be written", file.display()))
+            .map_err(usage)
     }
 
     /// Several pollers want media that several threads can use, and no more cores than they are.
@@ -404,6 +426,16 @@ impl DeviceArgs {
                     .with_context(|| format!("{}: cannot listen there", path.display()))
             })
             .transpose()
+            .map_err(infrastructure)
+    }
+
+    fn end_trace(&self, function: &mut NvmeFunction) -> Result<(), Failure> {
+        let (Some(trace), Some(file)) = (function.engine_mut().take_trace(), &self.trace) else {
+            return Ok(());
+        };
+        trace
+            .end()
+            .with_context(|| format!("--trace {}: it cannot be written", file.display()))
             .map_err(infrastructure)
     }
 

@@ -163,7 +163,8 @@ pub(super) fn run(options: VmmOptions) -> Result<ExitCode, Failure> {
         })
         .map_err(failure)?;
     let ending = wait(&machine, &stop);
-    let (function, counters) = machine.end().map_err(failure)?;
+    let (mut function, counters) = machine.end().map_err(failure)?;
+    options.device.end_trace(&mut function)?;
     let (name, detail, code) = describe(ending);
     let report = VmmReport {
         ending: name,

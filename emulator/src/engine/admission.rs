@@ -45,6 +45,14 @@ impl Admission {
         }
     }
 
+    /// See [`Model::last_start`]; 0 where several engines share the model.
+    pub fn last_start(&self) -> Nanos {
+        match &self.model {
+            Owner::One(model) => model.last_start(),
+            Owner::Several(_) => 0,
+        }
+    }
+
     /// See [`Model::admit`].
     #[inline]
     pub fn admit(&mut self, now: Nanos, request: &Request) -> Nanos {

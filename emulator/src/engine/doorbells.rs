@@ -19,10 +19,11 @@
 use super::Engine;
 use crate::controller::{DoorbellMemory, InvalidDoorbellValue, cq_slot, sq_slot};
 use crate::spec::log::AsyncEvent;
+use crate::timing::Nanos;
 
 impl Engine {
     /// A doorbell write that trapped, at `offset` from the first doorbell.
-    pub(super) fn ring(&mut self, offset: u64, value: u32) {
+    pub(super) fn ring(&mut self, now: Nanos, offset: u64, value: u32) {
         let index = offset / 4;
         let is_head = index % 2 == 1;
         let Ok(qid) = u16::try_from(index / 2) else {
@@ -63,11 +64,16 @@ impl Engine {
             }
             _ => {}
         }
+        let used = queues.cq(qid).map_or(0, |cq| cq.used());
         let taken = if is_head {
             queues.cq_mut(qid).map(|cq| cq.set_head(value))
         } else {
             queues.sq_mut(qid).map(|sq| sq.set_tail(value))
         };
+        if is_head && let Some(trace) = &mut self.trace {
+            let left = queues.cq(qid).map_or(0, |cq| cq.used());
+            trace.reaped(qid, used.saturating_sub(left), now);
+        }
         if taken == Some(Err(InvalidDoorbellValue)) {
             log::debug!("doorbell value {value} is not possible on queue {qid}");
             self.event(AsyncEvent::InvalidDoorbellValue);

@@ -17,6 +17,7 @@ mod flushes;
 mod interrupts;
 mod lane;
 mod sweep;
+mod tracing;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::controller::{
     SetupError,
 };
 use crate::dma::{DoorbellPage, GuestRam, ShadowDoorbells};
-use crate::observe::{Counters, VmExits};
+use crate::observe::{Counters, Trace, VmExits};
 use crate::spec::Status;
 use crate::timing::{Model, Nanos, Profile};
 use aborts::HeldAbort;
@@ -61,6 +62,8 @@ pub struct Engine {
     lent: u16,
     /// Fault rules and what they hold back; `None`, and nothing is asked, without rules.
     faults: Option<Box<FaultState>>,
+    /// Who takes notes of each command; `None`, and nothing is noted, without one.
+    trace: Option<Box<Trace>>,
 }
 
 impl Engine {
@@ -93,6 +96,7 @@ impl Engine {
             quiet: true,
             lent: 0,
             faults: None,
+            trace: None,
             controller,
         }
     }
@@ -105,6 +109,16 @@ impl Engine {
     /// Says who counts the exits of the device's guest, so that its counters tell them too.
     pub fn set_exits(&mut self, exits: Arc<VmExits>) {
         self.controller.counters.set_exits(exits);
+    }
+
+    /// Takes notes of each command from now on. With several pollers, only of those of the first.
+    pub fn set_trace(&mut self, trace: Trace) {
+        self.trace = Some(Box::new(trace));
+    }
+
+    /// Takes no more notes, and gives back who took them.
+    pub fn take_trace(&mut self) -> Option<Trace> {
+        self.trace.take().map(|trace| *trace)
     }
 
     /// The speed that new commands get.
@@ -186,7 +200,7 @@ impl Engine {
         );
         if let Some(doorbell) = offset.checked_sub(DOORBELLS) {
             if size == 4 && doorbell.is_multiple_of(4) && self.controller.registers.is_running() {
-                self.ring(doorbell, low);
+                self.ring(now, doorbell, low);
             }
             return;
         }
@@ -366,6 +380,9 @@ impl Engine {
         self.ready.clear();
         if let Some(faults) = &mut self.faults {
             faults.drop_commands();
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.reset();
         }
     }
 

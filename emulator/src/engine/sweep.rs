@@ -6,6 +6,7 @@ use super::due::Completed;
 use super::flushes::{Started, Waiter};
 use crate::controller::{AdminOutcome, FlushScope, IoClass, IoOutcome};
 use crate::fault::{Ending, Execution};
+use crate::observe::POLLED;
 use crate::spec::{AdminOpcode, CompletionQueueEntry, NvmOpcode, Status, SubmissionQueueEntry};
 use crate::timing::{Nanos, Request, Work};
 
@@ -193,6 +194,9 @@ impl Engine {
             completed.status = self.controller.report_failure(qid, sqe, outcome.status);
             if outcome.bytes == 0 {
                 // Refused before it reached the medium.
+                if self.trace.is_some() {
+                    self.trace_untimed(qid, sqe, now);
+                }
                 self.complete_after(execution.delay, completed, now);
                 return;
             }
@@ -216,6 +220,9 @@ impl Engine {
         let due = self.admission.admit(now, &request);
         let due = due.saturating_add(execution.delay);
         completed.due = Some(due);
+        if self.trace.is_some() {
+            self.trace_timed(qid, sqe, outcome.bytes, now, due);
+        }
         if outcome.flush != FlushScope::Nothing {
             self.wait_for_flush(sqe, completed, outcome.flush, now);
         } else if due <= now {
@@ -327,6 +334,9 @@ impl Engine {
             due: None,
             ending: execution.ending,
         };
+        if self.trace.is_some() {
+            self.trace_untimed(0, sqe, now);
+        }
         match self.act(sqe, completed, now) {
             Ok(None) => return,
             Ok(Some(dword0)) => completed.dword0 = dword0,
@@ -440,10 +450,11 @@ impl Engine {
             Filling::WrongPhase => cq.post_stale(entry, completed.status),
             Filling::Normal | Filling::Unannounced => cq.post(entry, completed.status),
         }
+        let cqid = sq.cqid();
         let interrupts = cq.interrupts();
         if interrupts && filling != Filling::Unannounced {
             if cq.unsignalled == 0 {
-                self.vectors.touch(sq.cqid());
+                self.vectors.touch(cqid);
             }
             cq.unsignalled += 1;
         }
@@ -457,6 +468,14 @@ impl Engine {
         }
         if !completed.status.is_success() {
             counters.errors += 1;
+        }
+        if let Some(trace) = &mut self.trace {
+            let heard = self.controller.queues.doorbells().is_none() || completed.sqid == 0;
+            trace.completed(completed.sqid, completed.cid, cqid, heard, |record| {
+                record.completed.set(now);
+                record.status.set(completed.status.0);
+                record.flags |= if interrupts { 0 } else { POLLED };
+            });
         }
         if let Some(due) = completed.due {
             counters.early += u64::from(now < due);

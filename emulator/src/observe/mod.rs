@@ -7,6 +7,7 @@ pub(crate) mod bar0;
 mod exits;
 mod histogram;
 mod page;
+mod trace;
 
 pub use bar0::Bar0Place;
 pub use exits::{Bar0Accesses, ExitCounts, ExitReason, ExitTotals, VcpuExits, VmExits};
@@ -15,6 +16,8 @@ pub use page::{
     CountersPage, EXITS_COUNTED, EXITS_OF_KERNEL, LOG_COUNTERS, MAGIC, PageError, PageHeader,
     QueueRecord, QueueState, RECORD_EXISTS, RECORD_POLLED, VERSION, page_bytes, write_page,
 };
+
+pub use trace::{POLLED, Trace, TraceRecord, read_trace};
 
 use std::sync::Arc;
 

@@ -27,6 +27,8 @@ pub struct Model {
     /// When the write cache is empty, if nothing more is written.
     cache_empty: Nanos,
     next_interference: Nanos,
+    /// When the medium began to serve the last command.
+    last_start: Nanos,
     /// When each unit is free; units are alike.
     units: BinaryHeap<Reverse<Nanos>>,
 }
@@ -41,6 +43,7 @@ impl Model {
             link_free: 0,
             cache_empty: 0,
             next_interference: 0,
+            last_start: 0,
             units: BinaryHeap::new(),
             profile,
         };
@@ -67,6 +70,7 @@ impl Model {
     #[inline]
     pub fn admit(&mut self, arrival: Nanos, request: &Request) -> Nanos {
         if self.instant {
+            self.last_start = arrival;
             return arrival;
         }
         let start = self.take_in(arrival);
@@ -74,6 +78,7 @@ impl Model {
         if let Some(interference) = self.profile.interference() {
             self.interfere(start, interference);
         }
+        self.last_start = start;
         let service = self.profile.service(request.work).draw(self.seed, request);
         match (self.profile.write_cache(), request.work) {
             (Some(cache), Work::Write) => self.room(cache, start, request).saturating_add(service),
@@ -88,6 +93,12 @@ impl Model {
             }
             (_, Work::Flush | Work::Other) => self.occupy(1, start, service),
         }
+    }
+
+    /// When the medium began to serve the command that was admitted last: when it had passed front
+    /// end and link, and a unit was free.
+    pub fn last_start(&self) -> Nanos {
+        self.last_start
     }
 
     /// The front end's part: when the command leaves it.
@@ -110,9 +121,13 @@ impl Model {
     /// The units' part: when the last of the stripes is done.
     fn occupy(&mut self, stripes: u32, start: Nanos, service: Nanos) -> Nanos {
         let mut due = start;
-        for _ in 0..stripes {
+        for stripe in 0..stripes {
             if let Some(mut unit) = self.units.peek_mut() {
-                unit.0 = unit.0.max(start).saturating_add(service);
+                let begin = unit.0.max(start);
+                if stripe == 0 {
+                    self.last_start = begin;
+                }
+                unit.0 = begin.saturating_add(service);
                 due = due.max(unit.0);
             }
         }

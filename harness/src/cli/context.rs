@@ -195,6 +195,7 @@ impl Context {
             huge_pages: self.settings.told.huge_pages,
             pollers: self.pollers,
             placement: self.placement.clone(),
+            trace: self.settings.told.trace,
             virtual_time: self.virtual_time.clone(),
             console: Console::None,
             time_limit: None::<Duration>,

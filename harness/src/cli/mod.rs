@@ -12,6 +12,7 @@ mod model;
 mod options;
 mod probe;
 mod report;
+mod reproducible;
 mod settings;
 mod suite;
 mod sweep;
@@ -58,6 +59,8 @@ enum Command {
     Launch(launch::LaunchOptions),
     /// Runs correctness checks in a guest; KTAP on stdout.
     Suite(suite::SuiteOptions),
+    /// Runs the same sweep several times in virtual time: all that it leaves must be alike to the byte.
+    VerifyReproducible(reproducible::ReproducibleOptions),
     /// Builds a kernel tree and judges it by suites, for `git bisect run`.
     #[command(name = "bisect-run")]
     BisectRun(bisect::BisectOptions),
@@ -112,6 +115,7 @@ fn dispatch(
     match command {
         None => sweep::run(main_job, sweep::Sweep::MainJob, verbose),
         Some(Command::Sweep(options)) => sweep::run(&options, sweep::Sweep::Command, verbose),
+        Some(Command::VerifyReproducible(options)) => reproducible::run(&options, verbose),
         Some(Command::Launch(options)) => launch::run(&options, verbose),
         Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),

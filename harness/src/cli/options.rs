@@ -56,6 +56,9 @@ pub struct MachineOptions {
     /// [default: seed].
     #[arg(long, env = "HIPRI_COSTS", value_name = "NAME|PATH")]
     pub costs: Option<String>,
+    /// Keeps a trace of every command that the device gets, in the result folder; on uml.
+    #[arg(long, env = "HIPRI_TRACE")]
+    pub trace: bool,
     /// Words added to the guest kernel's command line; may be repeated.
     #[arg(long, env = "HIPRI_APPEND", value_name = "WORDS")]
     pub append: Vec<String>,

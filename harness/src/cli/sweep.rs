@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The main job and `sweep`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -10,8 +11,9 @@ use super::options::{SweepOptions, TimeChoice};
 use super::settings::{SettingsFile, SweepSettings};
 use super::tell::tell;
 use crate::exit::Failure;
+use crate::guest::Guest;
 use crate::machine::Accel;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::report::{self, Environment, ResultFolder, Style};
 use crate::sweep::{self, Boot, Common, Document, Extent, SweepSpec};
 
@@ -65,67 +67,17 @@ fn extent(settings: &SweepSettings, virtual_time: bool) -> Result<Extent, Failur
 /// As the exit codes say.
 pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = SweepSettings::resolve(options, &SettingsFile::load()?)?;
-    let context = Context::with_time(settings.machine.clone(), |accel| what.usual_time(accel))?;
-    let extent = extent(&settings, context.virtual_time.is_some())?;
+    let plan = Plan::new(settings, |accel| what.usual_time(accel))?;
     let progress = progress::for_stderr();
-    context.warn(progress.as_ref());
-    let workload = context
-        .repository
-        .config("workloads", "fio", &settings.workload)?;
-    let text = std::fs::read_to_string(&workload)
-        .with_context(|| format!("reading {}", workload.display()))?;
-    let depths = settings.depths_for(&context.profile);
-    let boots = sweep::plan(&depths, &settings.paths, settings.reference);
-    let common = Common {
-        extent,
-        seed: settings.machine.seed,
-    };
-    let origin = workload.display().to_string();
-    if settings.machine.dry_run {
-        return dry_run(&context, &boots, &text, &origin, common);
+    plan.context.warn(progress.as_ref());
+    if plan.settings.machine.dry_run {
+        return plan.dry_run();
     }
-
-    context.announce(progress.as_ref());
-    let flavours: Vec<_> = boots.iter().map(|boot| boot.flavour).collect();
-    let guest = context.guest(&flavours, progress.as_ref())?;
-    let kernel = guest.kernels.first().context("no kernel was made")?;
-    let device = context.machine_kind().device();
-    let subject = if device.has_profile() {
-        &context.profile
-    } else {
-        context.accel.accel.name()
-    };
-    let folder = ResultFolder::create(settings.machine.out.as_deref(), subject)?;
-    if device.has_profile() {
-        folder.keep_config("profile", &context.device.profile)?;
-    }
-    folder.keep_config("device", &context.device.device)?;
-    folder.keep_config("workload", &workload)?;
-    if context.virtual_time.is_some() {
-        let costs = context
-            .repository
-            .config("costs", "toml", &context.settings.costs)?;
-        folder.keep_config("costs", &costs)?;
-    }
-    let result = sweep::run(
-        &SweepSpec {
-            machine: context.machine(&guest, &kernel.path, Some(folder.path()), verbose),
-            guest: &guest,
-            profile: context.profile.clone(),
-            boots,
-            workload: &text,
-            workload_origin: &origin,
-            common,
-            reference: settings.reference,
-            fio_folder: &folder.fio(),
-        },
-        progress.as_ref(),
-    )
-    .inspect_err(|_| {
-        progress.line(&format!("logs are in {}", folder.path().display()));
-    })?;
-    folder.write(&result.document, &environment(&context, result.boot_ns))?;
-    show(&result.document, settings.json)?;
+    plan.context.announce(progress.as_ref());
+    let guest = plan.guest(progress.as_ref())?;
+    let out = plan.settings.machine.out.clone();
+    let (folder, document) = plan.measure(&guest, out.as_deref(), verbose, progress.as_ref())?;
+    show(&document, plan.settings.json)?;
     // The figures are kept already, whatever becomes of their charts.
     match report::write_page(folder.path()) {
         Ok(page) => progress.line(&format!("charts are in {}", page.display())),
@@ -133,6 +85,116 @@ pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<E
     }
     progress.line(&format!("results are in {}", folder.path().display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A sweep that has been worked out: nothing has been started or written.
+#[derive(Debug)]
+pub struct Plan {
+    /// How it was asked for.
+    pub settings: SweepSettings,
+    /// Host, machine and files.
+    pub context: Context,
+    workload: PathBuf,
+    text: String,
+    common: Common,
+    boots: Vec<Boot>,
+}
+
+impl Plan {
+    /// Works it out, with `usual` as the time that passes on a machine when nobody says.
+    ///
+    /// # Errors
+    /// Exit 2, for what was asked for and does not exist or does not fit together.
+    pub fn new(
+        settings: SweepSettings,
+        usual: impl Fn(Accel) -> TimeChoice,
+    ) -> anyhow::Result<Self> {
+        let context = Context::with_time(settings.machine.clone(), usual)?;
+        let extent = extent(&settings, context.virtual_time.is_some())?;
+        let workload = context
+            .repository
+            .config("workloads", "fio", &settings.workload)?;
+        let text = std::fs::read_to_string(&workload)
+            .with_context(|| format!("reading {}", workload.display()))?;
+        let depths = settings.depths_for(&context.profile);
+        Ok(Self {
+            boots: sweep::plan(&depths, &settings.paths, settings.reference),
+            common: Common {
+                extent,
+                seed: settings.machine.seed,
+            },
+            settings,
+            context,
+            workload,
+            text,
+        })
+    }
+
+    /// Makes whatever is missing of the guest.
+    ///
+    /// # Errors
+    /// As [`Context::guest`].
+    pub fn guest(&self, progress: &dyn Progress) -> anyhow::Result<Guest> {
+        let flavours: Vec<_> = self.boots.iter().map(|boot| boot.flavour).collect();
+        self.context.guest(&flavours, progress)
+    }
+
+    /// Sweeps, and keeps all that comes of it in the folder that is named, or a new one.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or as [`sweep::run`].
+    pub fn measure(
+        &self,
+        guest: &Guest,
+        out: Option<&Path>,
+        verbose: u8,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<(ResultFolder, Document)> {
+        let context = &self.context;
+        let kernel = guest.kernels.first().context("no kernel was made")?;
+        let device = context.machine_kind().device();
+        let subject = if device.has_profile() {
+            &context.profile
+        } else {
+            context.accel.accel.name()
+        };
+        let folder = ResultFolder::create(out, subject)?;
+        if device.has_profile() {
+            folder.keep_config("profile", &context.device.profile)?;
+        }
+        folder.keep_config("device", &context.device.device)?;
+        folder.keep_config("workload", &self.workload)?;
+        if context.virtual_time.is_some() {
+            let costs = context
+                .repository
+                .config("costs", "toml", &context.settings.costs)?;
+            folder.keep_config("costs", &costs)?;
+        }
+        let result = sweep::run(
+            &SweepSpec {
+                machine: context.machine(guest, &kernel.path, Some(folder.path()), verbose),
+                guest,
+                profile: context.profile.clone(),
+                boots: self.boots.clone(),
+                workload: &self.text,
+                workload_origin: &self.workload.display().to_string(),
+                common: self.common,
+                reference: self.settings.reference,
+                fio_folder: &folder.fio(),
+            },
+            progress,
+        )
+        .inspect_err(|_| {
+            progress.line(&format!("logs are in {}", folder.path().display()));
+        })?;
+        folder.write(&result.document, &environment(context, result.boot_ns))?;
+        Ok((folder, result.document))
+    }
+
+    fn dry_run(&self) -> anyhow::Result<ExitCode> {
+        let origin = self.workload.display().to_string();
+        dry_run(&self.context, &self.boots, &self.text, &origin, self.common)
+    }
 }
 
 fn show(document: &Document, json: bool) -> anyhow::Result<()> {

@@ -97,6 +97,8 @@ pub struct Told {
     pub huge_pages: Option<HugePagesChoice>,
     /// Whether time is simulated.
     pub virtual_time: bool,
+    /// Whether the device keeps a trace of its commands.
+    pub trace: bool,
 }
 
 /// Simulated time, exact and repeatable.
@@ -204,4 +206,6 @@ pub struct Files {
     pub early: PathBuf,
     /// Receives the words of whatever serves the device.
     pub device_log: PathBuf,
+    /// Receives the device's command trace, if one is wanted.
+    pub trace: PathBuf,
 }

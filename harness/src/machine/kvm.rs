@@ -69,7 +69,12 @@ impl Machine for Kvm {
         Placement::choose(cores, cpus, pollers)
     }
 
-    fn check_told(&self, _: &Told) -> Result<(), Failure> {
+    fn check_told(&self, told: &Told) -> Result<(), Failure> {
+        if told.trace {
+            return Err(Failure::usage(
+                "--trace works with --accel uml only; nvme-emulator vmm takes it too",
+            ));
+        }
         Ok(())
     }
 

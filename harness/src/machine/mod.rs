@@ -84,6 +84,8 @@ pub struct Spec<'a> {
     pub pollers: u16,
     /// Cores.
     pub placement: Placement,
+    /// Whether the device keeps a trace of its commands, beside the logs.
+    pub trace: bool,
     /// Simulated time; `None` is the host's own.
     pub virtual_time: Option<VirtualTime>,
     /// The guest's terminal.

@@ -123,6 +123,7 @@ fn files(spec: &Spec<'_>, scratch: &Scratch) -> Files {
         early: scratch.file("early.log"),
         console: log("console.log"),
         device_log: log("device.log"),
+        trace: log("commands.trace"),
     }
 }
 

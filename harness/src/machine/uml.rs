@@ -142,6 +142,10 @@ impl Machine for Uml {
             words.push("--virtual-time".into());
             words.push(files.scratch.join(TIME_SOCKET).into());
         }
+        if spec.trace {
+            words.push("--trace".into());
+            words.push(files.trace.clone().into());
+        }
         let device = Device::start(
             words.into_iter().chain(spec.device.words()),
             spec.placement.device.first().copied(),

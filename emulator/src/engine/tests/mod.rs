@@ -43,6 +43,41 @@ fn identify_controller_fills_the_buffer() {
 }
 
 #[test]
+fn trace_tells_when_a_command_was_fetched_due_posted_and_reaped() {
+    let mut host = Host::new(slow(4, 5_000));
+    let file = tempfile::tempfile().unwrap();
+    let trace = Trace::begin(file.try_clone().unwrap()).unwrap();
+    host.engine.set_trace(trace);
+    let queue = host.make_queue(64, true);
+    host.put(queue, transfer(NvmOpcode::READ, 3, 8));
+    host.ring(queue);
+    let fetched = host.now;
+    host.step();
+    host.now += 5_200;
+    host.step();
+    let posted = host.now;
+    host.now += 50;
+    assert_eq!(host.completions(queue).len(), 1);
+    let qid = host.pair(queue).qid;
+    let head = DOORBELLS + 8 * u64::from(qid) + 4;
+    host.engine.write_register(host.now, head, 4, 1);
+    host.engine.take_trace().unwrap().end().unwrap();
+
+    let mut file = file;
+    std::io::Seek::rewind(&mut file).unwrap();
+    let records = crate::observe::read_trace(file).unwrap();
+    let read = records.iter().find(|record| record.queue.get() == qid);
+    let read = read.unwrap();
+    assert_eq!(read.opcode, NvmOpcode::READ.0);
+    assert_eq!(read.block.get(), 3);
+    assert_eq!(read.fetched.get(), fetched);
+    assert_eq!(read.due.get(), fetched + 5_000);
+    assert_eq!(read.completed.get(), posted);
+    assert_eq!(read.reaped.get(), host.now);
+    assert!(records.iter().any(|record| record.queue.get() == 0));
+}
+
+#[test]
 fn timed_command_completes_at_its_time_and_not_before() {
     let mut host = Host::new(slow(4, 5_000));
     let queue = host.make_queue(64, true);

@@ -92,6 +92,7 @@ impl Machine for Qemu {
             Told {
                 pollers: Some(_), ..
             } => "--pollers",
+            Told { trace: true, .. } => "--trace",
             _ => return Ok(()),
         };
         Err(Failure::usage(format!(
