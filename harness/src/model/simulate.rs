@@ -19,14 +19,24 @@ use crate::sweep::IoPath;
 /// the device with one doorbell (AIO_PLUG_THRESHOLD).
 const PLUG_THRESHOLD: u32 = 2;
 
-/// Accesses to take what is counted and shared: the file, and a request.
-const TO_TAKE: u64 = 2;
+/// Accesses to take a reference to the file.
+const TO_TAKE_FILE: u64 = 1;
+
+/// Accesses to allocate a request, or as many of a submission as are allocated together.
+const TO_ALLOCATE: u64 = 1;
+
+/// Requests that are allocated together at most (AIO_SUBMIT_BATCH); one or two are allocated alone.
+const ALLOCATED_TOGETHER: u32 = 8;
 
 /// Accesses to pin a page of a buffer: the page table and the page's reference count.
 const TO_PIN: u64 = 2;
 
 /// Accesses to copy an iocb.
 const TO_COPY: u64 = 1;
+
+/// How often fio looks at the clock for an I/O: when it begins, and twice whether the job is over.
+/// Counted in virtual time, as the difference that a dearer `clock_read` makes.
+const CLOCK_READS: u64 = 3;
 
 /// Bytes of a page of the application's memory.
 const PAGE: u32 = 4096;
@@ -220,6 +230,10 @@ struct Job<'a> {
     next: Next,
     sequence: u64,
     outstanding: u32,
+    /// I/Os that fio believes it has yet to submit. It submits when they are a batch; what it submits
+    /// because the queue is full does not count, so that a reap of less than a batch moves all later
+    /// submissions.
+    queued: u32,
     in_flight: BinaryHeap<Reverse<Command>>,
     /// Completed, and not yet given to the application.
     ring: VecDeque<Command>,
@@ -246,6 +260,7 @@ impl<'a> Job<'a> {
             next: Next::Submit,
             sequence: 0,
             outstanding: 0,
+            queued: 0,
             in_flight: BinaryHeap::with_capacity(places),
             ring: VecDeque::with_capacity(places),
             submitted: vec![0; places],
@@ -284,10 +299,14 @@ impl<'a> Job<'a> {
             batch,
             ..
         } = self.scenario;
-        let count = (depth - self.outstanding).min(*batch);
+        let count = (depth - self.outstanding).min(batch - self.queued);
+        self.queued += count;
+        if self.queued == *batch {
+            self.queued = 0;
+        }
         let mut cost = costs.system_call + costs.clock_read;
         if software.batched {
-            cost += TO_TAKE * costs.access;
+            cost += (TO_TAKE_FILE + TO_ALLOCATE * allocations(count)) * costs.access;
         }
         cost += std::mem::take(&mut self.cold);
         self.work(cost, On::Submission);
@@ -335,12 +354,10 @@ impl<'a> Job<'a> {
     fn reap(&mut self) {
         let costs = &self.scenario.costs;
         self.work(costs.system_call, On::Completion);
-        if self.ring.is_empty() {
-            if self.scenario.software.polled {
-                self.poll();
-            } else {
-                self.sleep();
-            }
+        if self.scenario.software.polled {
+            self.poll();
+        } else if self.ring.is_empty() {
+            self.sleep();
         }
         self.work(costs.clock_read, On::Completion);
         for _ in 0..self.scenario.batch {
@@ -352,21 +369,26 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Turns of the poller until one finds something. Those in vain are waiting.
+    /// Turns of the poller until there is something to reap, but one at least: it looks whether more
+    /// has come. Those in vain are waiting.
     fn poll(&mut self) {
         let turn = self.scenario.costs.completion.max(1);
-        let Some(Reverse(first)) = self.in_flight.peek() else {
-            return;
-        };
-        let vain = first.due.saturating_sub(self.now + 1) / turn * turn;
-        self.now += vain;
-        self.spent.waiting += vain;
-        while self.ring.is_empty() {
+        if self.ring.is_empty()
+            && let Some(Reverse(first)) = self.in_flight.peek()
+        {
+            let vain = first.due.saturating_sub(self.now + 1) / turn * turn;
+            self.now += vain;
+            self.spent.waiting += vain;
+        }
+        loop {
             self.now += turn;
             self.spent.completion += turn;
             let found = self.collect(self.now);
             self.now += found;
             self.spent.completion += found;
+            if !self.ring.is_empty() {
+                break;
+            }
         }
     }
 
@@ -443,13 +465,19 @@ impl<'a> Job<'a> {
     }
 }
 
+/// How often the kernel allocates for a submission of `count`.
+fn allocations(count: u32) -> u64 {
+    let (full, rest) = (count / ALLOCATED_TOGETHER, count % ALLOCATED_TOGETHER);
+    u64::from(full + if rest > 2 { 1 } else { rest })
+}
+
 impl Scenario {
     /// What one iocb takes on its way to the device.
     fn submission_of_one(&self) -> Nanos {
         let Self {
             costs, software, ..
         } = self;
-        let mut cost = costs.clock_read + costs.io;
+        let mut cost = CLOCK_READS * costs.clock_read + costs.io;
         if !software.user_iocbs {
             cost += TO_COPY * costs.access;
         }
@@ -457,7 +485,7 @@ impl Scenario {
             cost += TO_PIN * costs.access * u64::from(self.block_size.div_ceil(PAGE));
         }
         if !software.batched {
-            cost += TO_TAKE * costs.access;
+            cost += (TO_TAKE_FILE + TO_ALLOCATE) * costs.access;
         }
         cost
     }
@@ -503,9 +531,9 @@ mod tests {
     #[test]
     fn polled_at_depth_one_is_the_sum_of_its_parts() {
         let outcome = simulate(&scenario(IoPath::AioPollAll, 1));
-        // Two system calls, three clock reads, file and request, down and up. The second system call
+        // Two system calls, five clock reads, file and request, down and up. The second system call
         // happens while the device works; the poller's last turn ends within one after it.
-        let own = 2 * 200 + 3 * 20 + 2 * 100 + 2 * 300;
+        let own = 2 * 200 + 5 * 20 + 2 * 100 + 2 * 300;
         let device = (6000 - 200_u64).div_ceil(100) * 100;
         let period = outcome.elapsed as f64 / outcome.ios as f64;
         assert!(close(period, (own + device) as f64), "{period}");
@@ -517,7 +545,7 @@ mod tests {
         let idle = 6000 - 200;
         let (wake_up, warm_up) = COSTS.after_idle(idle);
         // The copied iocb, the pinned page, file and request; one interrupt.
-        let own = 2 * 200 + 3 * 20 + (1 + 2 + 2) * 100 + 2 * 300 + 100;
+        let own = 2 * 200 + 5 * 20 + (1 + 2 + 2) * 100 + 2 * 300 + 100;
         let period = outcome.elapsed as f64 / outcome.ios as f64;
         let wanted = (own + 6000 - 200 + wake_up + warm_up) as f64;
         // The second system call happens while the device works.
@@ -535,8 +563,10 @@ mod tests {
         assert_eq!(waiting, 0);
         let told = submission + completion + waiting;
         assert!(close(told as f64, outcome.elapsed as f64), "{told}");
-        // Down and up, a clock read, and the batch's own share.
-        let own = 2.0 * 300.0 + 20.0 + (2.0 * 200.0 + 2.0 * 20.0 + 200.0 + 100.0) / 32.0;
+        // Down and up, clock reads, and the batch's own share: two system calls, two clock reads, file
+        // and four allocations, one look.
+        let share = 2.0 * 200.0 + 2.0 * 20.0 + 500.0 + 100.0;
+        let own = 2.0 * 300.0 + 3.0 * 20.0 + share / 32.0;
         assert!(close(1e9 / outcome.iops, own), "{}", outcome.iops);
     }
 
@@ -546,7 +576,8 @@ mod tests {
         for depth in [1, 4, 64] {
             let iops = |path| simulate(&scenario(path, depth)).iops;
             let [mainline, poll, all] = IoPath::SEED.map(iops);
-            assert!(mainline <= poll && poll < all, "{mainline} {poll} {all}");
+            // Whoever submits sooner may meet interrupts in a worse moment.
+            assert!(mainline < 1.02 * poll && poll < all, "{mainline} {poll} {all}");
         }
         let slow = Scenario {
             profile: Profile::uniform("slow", 2, 0, &Service::uniform(100_000, 0)),
