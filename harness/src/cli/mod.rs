@@ -9,6 +9,7 @@ mod kernel;
 mod launch;
 mod model;
 mod options;
+mod predict;
 mod probe;
 mod settings;
 mod suite;

@@ -8,5 +8,5 @@ mod table;
 
 pub use environment::{Environment, revision};
 pub use folder::{ResultFolder, make_folder};
-pub use model::{comparison_table, prediction_table};
+pub use model::{comparison_table, grid_csv, grid_table, prediction_table};
 pub use table::{Style, counters, depth_table, submission};
