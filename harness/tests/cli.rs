@@ -451,7 +451,7 @@ fn model_calibrate_leaves_costs_and_a_profile() {
                  mine,mainline,1,4096,50000,18\nmine,aio-poll-all,1,4096,80000,\n\
                  mine,aio-poll-all,2,4096,150000,\n";
     std::fs::write(here.path().join("mine.csv"), table).expect("a file");
-    let words = "model --calibrate ./mine.csv --holdout 2 --units mine=8 --generations 20 \
+    let words = "model --calibrate ./mine.csv --holdout 2 --units mine=8 --starts 2 --generations 20 \
                  --ios 1000 --out fit";
     let words: Vec<_> = words.split_whitespace().collect();
     hipri(&here)
@@ -465,6 +465,94 @@ fn model_calibrate_leaves_costs_and_a_profile() {
         .assert()
         .success()
         .stdout(contains("profile mine"));
+}
+
+/// A fit follows the figures that it is given, and none that are held out.
+#[test]
+fn model_calibrate_sees_nothing_of_what_is_held_out() {
+    let here = folder();
+    let fit = |first: u32, held_out: u32| {
+        let table = format!(
+            "device,path,depth,block_size,iops,lat_p50_us\n\
+             mine,mainline,1,4096,{first},18\nmine,aio-poll-all,1,4096,80000,9\n\
+             mine,mainline,2,4096,{held_out},{held_out}\n\
+             mine,aio-poll-all,4,4096,300000,\nmine,mainline,4,4096,200000,\n"
+        );
+        std::fs::write(here.path().join("mine.csv"), table).expect("a file");
+        let words = "model --calibrate ./mine.csv --holdout 2 --starts 2 --generations 30 \
+                     --ios 1000 --out";
+        let name = format!("{first}-{held_out}");
+        hipri(&here)
+            .args(words.split_whitespace())
+            .arg(&name)
+            .assert()
+            .success();
+        ["costs.toml", "mine.toml", "model.json"]
+            .map(|file| std::fs::read_to_string(here.path().join(&name).join(file)).expect("text"))
+    };
+    let prediction = |json: &str| {
+        let document: serde_json::Value = serde_json::from_str(json).expect("a document");
+        let held_out = document["cells"].as_array().expect("cells")[2].clone();
+        assert_eq!(held_out["calibrated"], false);
+        held_out["model_iops"].as_f64().expect("a figure")
+    };
+    let [costs, profile, json] = fit(50_000, 90_000);
+    for other in [1, 700_000] {
+        let [other_costs, other_profile, other_json] = fit(50_000, other);
+        assert_eq!((&other_costs, &other_profile), (&costs, &profile));
+        assert!((prediction(&other_json) - prediction(&json)).abs() < 1e-9);
+    }
+    let [other_costs, _, other_json] = fit(55_000, 90_000);
+    assert_ne!(other_costs, costs);
+    let (one, other) = (prediction(&json), prediction(&other_json));
+    assert!((other / one - 1.0).abs() > 0.01, "{one} {other}");
+}
+
+/// The promise: fitted to depths 1, 4 and 64 alone, the model is right about the rest.
+#[test]
+fn model_against_the_seed_is_within_its_bounds() {
+    let here = folder();
+    let ran = hipri(&here)
+        .args(["model", "--against", "seed", "--ios", "20000", "--json"])
+        .assert()
+        .success();
+    let document: serde_json::Value =
+        serde_json::from_slice(&ran.get_output().stdout).expect("a document");
+    let figure = |key: &str| document[key].as_f64().expect("a figure");
+    let (mean, worst) = (figure("mean_abs_error"), figure("max_abs_error"));
+    assert!(mean <= 0.05 && worst <= 0.12, "mean {mean}, worst {worst}");
+    for cell in document["cells"].as_array().expect("cells") {
+        let depth = cell["depth"].as_u64().expect("a depth");
+        assert_eq!(cell["calibrated"], [1, 4, 64].contains(&depth), "{cell}");
+    }
+}
+
+#[test]
+fn model_sweep_predicts_each_combination() {
+    let here = folder();
+    let words = "model --sweep depth=1,4 --sweep units=4,8,16 --sweep costs.io=0.2us,400ns \
+                 --paths aio-poll-all --ios 500";
+    let run = |last: &[&str]| {
+        let words = words.split_whitespace();
+        let ran = hipri(&here).args(words).args(last).assert().success();
+        String::from_utf8(ran.get_output().stdout.clone()).expect("text")
+    };
+    let document: serde_json::Value = serde_json::from_str(&run(&["--json"])).expect("a document");
+    let cells = document["cells"].as_array().expect("cells");
+    assert_eq!(cells.len(), 12);
+    assert_eq!(cells[11]["at"]["units"], "16");
+    assert_eq!(cells[11]["depth"], 4);
+    assert!(cells[10]["iops"].as_f64() > cells[11]["iops"].as_f64());
+    assert_eq!(document["sweep"][0]["key"], "depth");
+
+    let csv = run(&["--csv"]);
+    assert!(
+        csv.starts_with("units,costs.io,depth,path,batch,jobs,block_size,iops,"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 13);
+    assert!(csv.contains("\n16,400ns,4,aio-poll-all,2,1,4096,"), "{csv}");
+    assert!(run(&[]).contains("costs.io"));
 }
 
 /// What an option cannot change is not silently left as it is.
@@ -487,6 +575,19 @@ fn model_against_a_table_refuses_what_it_does_not_follow() {
                 .stderr(contains("cannot be used with"));
         }
     }
+    for words in [
+        "--costs seed",
+        "--slower 2",
+        "--set costs.io=1us",
+        "--sweep units=1",
+    ] {
+        hipri(&here)
+            .args(["model", "--calibrate", "seed"])
+            .args(words.split(' '))
+            .assert()
+            .code(2)
+            .stderr(contains("cannot be used with"));
+    }
 }
 
 #[test]
@@ -503,6 +604,25 @@ fn model_with_bad_input_is_one_sentence() {
         ("--against ./bad.csv", "bad.csv: line 2"),
         ("--calibrate seed --holdout 1,2,4,8,16,32,64", "--holdout"),
         ("--calibrate seed --units none=4", "no such device"),
+        ("--sweep depth=1,0", "depth=0: write a whole number between"),
+        ("--sweep batch=x", "batch=x: write a whole number between"),
+        ("--sweep jobs=129", "jobs=129: write"),
+        ("--sweep units=4,0", "units=0: "),
+        ("--sweep wings=2", "wings=2: "),
+        ("--sweep costs.wings=2us", "costs.wings=2us: "),
+        ("--sweep costs.io=2", "costs.io=2: "),
+        ("--sweep slower=fast", "slower=fast: write a number"),
+        (
+            "--sweep block_size=100B",
+            "block_size=100B: write a multiple",
+        ),
+        ("--sweep units=4,,8", "units=4,,8: a value is missing"),
+        (
+            "--sweep units=4 --sweep units=8",
+            "units=8: this key is swept",
+        ),
+        ("--sweep depth=1 --depths 2", "--depths has another value"),
+        ("--sweep units=4 --set units=8", "--set has another value"),
         ("--profile none", "there is no none"),
     ] {
         hipri(&here)

@@ -652,8 +652,10 @@ mod tests {
             by_units.min(1_000_000_000 / profile.front_end())
         };
         assert!(peak(&high) > 1_250_000, "{}", peak(&high));
+        // At depth 1 the seed's polled path takes 7.6 and 6.0 us a turn, a quarter of them the
+        // processor's.
         let alone = |profile: &Profile| profile.front_end() + profile.service(Work::Read).median();
-        assert!((6_000..=7_500).contains(&alone(&high)));
-        assert!((3_500..=5_500).contains(&alone(&low)));
+        assert!((5_000..=6_500).contains(&alone(&high)));
+        assert!((3_500..=5_000).contains(&alone(&low)));
     }
 }

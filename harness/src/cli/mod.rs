@@ -10,6 +10,7 @@ mod kernel;
 mod launch;
 mod model;
 mod options;
+mod predict;
 mod probe;
 mod report;
 mod reproducible;

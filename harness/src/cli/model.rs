@@ -7,67 +7,75 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use emulator::timing::{Profile, Work, units};
+use emulator::timing::{Profile, units};
 use serde::Serialize;
 
 use super::tell::tell;
 use crate::exit::Failure;
 use crate::model::table::{self, Cell};
-use crate::model::{self, Calibration, Costs, Device, Effort, PredictedCell, Prediction, Scenario};
+use crate::model::{self, Calibration, Costs, Device, Effort};
 use crate::report;
 use crate::repository::Repository;
-use crate::sweep::{self, IoPath, seed};
+use crate::sweep::IoPath;
 
 /// What is modelled, and how.
 #[derive(Clone, Debug, Args)]
 pub struct ModelOptions {
     /// The device: a name in configs/profiles/, or a path.
     #[arg(long, value_name = "NAME|PATH", default_value = "high-iops")]
-    profile: String,
+    pub(super) profile: String,
     /// What operations cost the processor: a name in configs/costs/, or a path.
     #[arg(long, value_name = "NAME|PATH", default_value = "seed")]
     costs: String,
     /// Another value for a key of the profile (units=8, read.time=7us), or for a cost (costs.io=0.3us).
     #[arg(long, value_name = "KEY=VALUE", value_parser = units::setting)]
-    set: Vec<(String, String)>,
+    pub(super) set: Vec<(String, String)>,
     /// How many times slower the processor is: all costs but `idle` are multiplied by it.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_factor)]
-    slower: f64,
+    pub(super) slower: f64,
     /// Queue depths, 1 to 4096 [default: those of the seed].
     #[arg(long, value_delimiter = ',', value_name = "LIST",
           value_parser = clap::value_parser!(u32).range(1..=4096))]
-    depths: Option<Vec<u32>>,
+    pub(super) depths: Option<Vec<u32>>,
     /// Software paths [default: mainline,aio-poll,aio-poll-all].
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    paths: Option<Vec<IoPath>>,
+    pub(super) paths: Option<Vec<IoPath>>,
     /// Most I/Os that are submitted or reaped at once [default: half the depth].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    batch: Option<u32>,
+    pub(super) batch: Option<u32>,
     /// Processors, each with a job and a queue pair of its own.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=128))]
-    jobs: u16,
+    pub(super) jobs: u16,
     /// Bytes of an I/O: 512B to 16MiB.
     #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_block)]
-    block_size: u32,
+    pub(super) block_size: u32,
     /// Writes in place of reads.
     #[arg(long)]
-    write: bool,
+    pub(super) write: bool,
     /// I/Os of each job in a cell.
     #[arg(long, value_name = "N", default_value_t = 100_000,
           value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
-    ios: u64,
+    pub(super) ios: u64,
     /// Seed of the device's draws.
     #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    pub(super) seed: u64,
+    /// Predicts for each of several values (depth=1,2,4): of depth, batch, jobs, block_size, slower and
+    /// seed, and whatever --set takes; of several keys, each combination.
+    #[arg(long, value_name = "KEY=LIST", value_parser = units::setting, conflicts_with_all = ["against", "calibrate"])]
+    pub(super) sweep: Vec<(String, String)>,
+    /// Prints what --sweep predicts as CSV in place of the table.
+    #[arg(long, requires = "sweep", conflicts_with = "json")]
+    pub(super) csv: bool,
     /// Predicts the cells of a table and shows how far off that is: a name in configs/tables/, or a
     /// path. Each device has the profile of its name.
     #[arg(long, value_name = "TABLE", conflicts_with_all = ["calibrate", "profile", "depths", "paths", "batch", "jobs", "block_size",
                                 "write", "seed"])]
     against: Option<String>,
-    /// Fits costs and profiles to a table and keeps them in the result folder.
+    /// Fits costs and profiles to a table, from a start that knows neither, and keeps them in the
+    /// result folder.
     #[arg(long, value_name = "TABLE", conflicts_with_all = ["profile", "depths", "paths", "batch", "jobs", "block_size", "write",
-                                "seed"])]
+                                "seed", "costs", "set", "slower"])]
     calibrate: Option<String>,
     /// Depths that the fit does not see: they show what it is worth.
     #[arg(
@@ -80,12 +88,15 @@ pub struct ModelOptions {
     /// Units of a device that is fitted [default: those of the profile of its name, or 16].
     #[arg(long, value_name = "DEVICE=N", requires = "calibrate", value_parser = units::setting)]
     units: Vec<(String, String)>,
-    /// Steps of the fit; each costs some tens of milliseconds.
+    /// Searches of the fit, each from another point; the best counts.
+    #[arg(long, value_name = "N", requires = "calibrate", default_value_t = Effort::default().starts)]
+    starts: usize,
+    /// Steps of each search; each costs some tens of milliseconds.
     #[arg(long, value_name = "N", requires = "calibrate", default_value_t = Effort::default().generations)]
     generations: usize,
     /// Prints one JSON document on stdout in place of the table.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// The result folder; must be empty or new [default: results/<UTC>-model with --calibrate].
     #[arg(long, env = "HIPRI_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
@@ -102,56 +113,8 @@ pub fn run(options: &ModelOptions) -> anyhow::Result<ExitCode> {
     } else if let Some(table) = &options.against {
         against(options, &repository, table)
     } else {
-        predict(options, &repository)
+        super::predict::run(options, &repository)
     }
-}
-
-fn predict(options: &ModelOptions, repository: &Repository) -> anyhow::Result<ExitCode> {
-    let (costs, _) = costs(options, repository)?;
-    let profile = options.changed(&profile(repository, &options.profile)?)?;
-    let depths = options.depths.clone();
-    let depths = depths.unwrap_or_else(|| seed::depths(&options.profile));
-    let paths = options.paths.as_deref().unwrap_or(&IoPath::SEED);
-    let mut cells = Vec::new();
-    for &depth in &depths {
-        for &path in paths {
-            let software = model::Software::of(path).ok_or_else(|| {
-                Failure::usage(format!(
-                    "--paths {path}: the model knows mainline, aio-poll and aio-poll-all"
-                ))
-            })?;
-            let batch = options
-                .batch
-                .unwrap_or_else(|| sweep::batch(depth))
-                .min(depth);
-            let outcome = model::simulate(&Scenario {
-                profile: profile.clone(),
-                costs,
-                software,
-                depth,
-                batch,
-                block_size: options.block_size,
-                work: if options.write {
-                    Work::Write
-                } else {
-                    Work::Read
-                },
-                jobs: options.jobs,
-                seed: options.seed,
-                ios: options.ios,
-            });
-            cells.push(PredictedCell::of(path, depth, batch, &outcome));
-        }
-    }
-    let prediction = Prediction {
-        time: "virtual",
-        profile: profile.name().to_owned(),
-        jobs: options.jobs,
-        block_size: options.block_size,
-        parameters: costs,
-        cells,
-    };
-    show(options.json, &prediction, report::prediction_table)
 }
 
 fn against(
@@ -175,6 +138,7 @@ fn against(
         }
     }
     let calibration = calibration.as_ref();
+    let costs = costs.slower(options.slower);
     let comparison = model::compare(&cells, &costs, &profiles, calibration, options.ios);
     show(options.json, &comparison, report::comparison_table)
 }
@@ -185,7 +149,6 @@ fn calibrate(
     name: &str,
 ) -> anyhow::Result<ExitCode> {
     let cells = table::load(&repository.config("tables", "csv", name)?)?;
-    let (start, _) = costs(options, repository)?;
     // What is held out is not even handed over.
     let (held_out, seen): (Vec<Cell>, Vec<Cell>) = cells
         .iter()
@@ -194,13 +157,14 @@ fn calibrate(
     if seen.is_empty() {
         return Err(Failure::usage("--holdout leaves no cell to fit to").into());
     }
-    let devices = options.devices(repository, &cells)?;
+    let devices = options.devices(repository, &seen)?;
     let folder = report::make_folder(options.out.as_deref(), "model")?;
     let effort = Effort {
+        starts: options.starts,
         generations: options.generations,
         ..Effort::default()
     };
-    let found = model::calibrate(&seen, &start, &devices, effort);
+    let found = model::calibrate(&seen, &Costs::unknown(), &devices, effort);
     let calibration = Calibration {
         table: name.to_owned(),
         held_out: options.holdout.clone(),
@@ -238,7 +202,7 @@ fn calibrate(
 
 impl ModelOptions {
     /// The profile with the values that `--set` has for it.
-    fn changed(&self, profile: &Profile) -> anyhow::Result<Profile> {
+    pub(super) fn changed(&self, profile: &Profile) -> anyhow::Result<Profile> {
         let of_profile = |(key, _): &&(String, String)| !key.starts_with(OF_COSTS);
         let changes: Vec<_> = self.set.iter().filter(of_profile).cloned().collect();
         if changes.is_empty() {
@@ -247,17 +211,18 @@ impl ModelOptions {
         Ok(profile.with(&changes).map_err(usage)?)
     }
 
-    /// Where the fit begins: the profiles that there are, or a guess.
+    /// Where the fit begins. Of the profiles that there are it takes the number of units alone.
     fn devices(&self, repository: &Repository, cells: &[Cell]) -> anyhow::Result<Vec<Device>> {
         let mut devices: Vec<Device> = Vec::new();
         for cell in cells {
             if devices.iter().any(|device| device.name == cell.device) {
                 continue;
             }
-            devices.push(match repository.config("profiles", "toml", &cell.device) {
-                Ok(_) => Device::of_profile(&cell.device, &profile(repository, &cell.device)?),
-                Err(_) => Device::unknown(&cell.device),
-            });
+            let units = match repository.config("profiles", "toml", &cell.device) {
+                Ok(_) => profile(repository, &cell.device)?.units(),
+                Err(_) => UNITS,
+            };
+            devices.push(Device::unknown(&cell.device, units, cells));
         }
         for (name, units) in &self.units {
             let device = devices.iter_mut().find(|device| device.name == *name);
@@ -277,15 +242,19 @@ impl ModelOptions {
 }
 
 /// As the other commands find it.
-fn profile(repository: &Repository, name: &str) -> Result<Profile, Failure> {
+pub(super) fn profile(repository: &Repository, name: &str) -> Result<Profile, Failure> {
     let file = repository.config("profiles", "toml", name)?;
     Profile::load(&file.display().to_string()).map_err(usage)
 }
 
-/// What keys of `--set` begin with that are no profile's.
-const OF_COSTS: &str = "costs.";
+/// Units of a device that has no profile yet.
+const UNITS: u16 = 16;
 
-fn costs(
+/// What keys of `--set` begin with that are no profile's.
+pub(super) const OF_COSTS: &str = "costs.";
+
+/// With the changes of `--set`, but not slowed down. What is changed is not what was fitted.
+pub(super) fn costs(
     options: &ModelOptions,
     repository: &Repository,
 ) -> anyhow::Result<(Costs, Option<Calibration>)> {
@@ -298,13 +267,16 @@ fn costs(
         }
     }
     if (options.slower - 1.0).abs() > f64::EPSILON {
-        costs = costs.slower(options.slower);
         calibration = None;
     }
     Ok((costs, calibration))
 }
 
-fn show<T: Serialize>(json: bool, result: &T, table: fn(&T) -> String) -> anyhow::Result<ExitCode> {
+pub(super) fn show<T: Serialize>(
+    json: bool,
+    result: &T,
+    table: fn(&T) -> String,
+) -> anyhow::Result<ExitCode> {
     if json {
         let text = serde_json::to_string_pretty(result).context("writing the document")?;
         tell!("{text}")?;
@@ -322,14 +294,14 @@ fn usage(error: impl std::fmt::Display) -> Failure {
     Failure::usage(error.to_string())
 }
 
-fn parse_factor(text: &str) -> Result<f64, String> {
+pub(super) fn parse_factor(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.01..=100.0).contains(&factor) => Ok(factor),
         _ => Err("write a number between 0.01 and 100".into()),
     }
 }
 
-fn parse_block(text: &str) -> Result<u32, String> {
+pub(super) fn parse_block(text: &str) -> Result<u32, String> {
     let size = units::size(text)?;
     match u32::try_from(size) {
         Ok(size) if size.is_multiple_of(512) && (512..=16 << 20).contains(&size) => Ok(size),

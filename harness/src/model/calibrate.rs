@@ -3,19 +3,20 @@
 
 use std::fmt::Write as _;
 
-use cmaes::{CMAESOptions, DVector};
 use emulator::timing::{Nanos, Profile, Service, Spread, Work};
 
+use super::search::minimise;
 use super::table::Cell;
 use super::{Costs, Scenario, Software, simulate};
 
-/// Seed of the search and of the device's draws: the same table gives the same values.
+/// Seed of the device's draws: the same table gives the same values.
 const SEED: u64 = 1;
-/// How far the search looks at first, as a share of each value.
-const REACH: f64 = 0.25;
 /// How much it costs, against the squares of the relative errors, to leave the start by e times. It
-/// holds values in place that the table does not determine.
-const INERTIA: f64 = 0.0005;
+/// holds values in place that the table does not determine. Whoever takes figures for exact within
+/// 5 % and the start for right within a factor of two would take as much (0.05² / ln(2)²).
+const INERTIA: f64 = 0.005;
+/// Nanoseconds from an I/O to the next where no figure tells.
+const TURN: f64 = 7500.0;
 /// Widest distribution of service times: above it, costs nothing if not needed.
 const WIDEST: f64 = 0.3;
 
@@ -41,14 +42,16 @@ pub struct Calibrated {
     pub costs: Costs,
     /// In the order in which they were given.
     pub devices: Vec<Device>,
-    /// Sum of squares of the logarithms of figure / prediction.
+    /// Sum of squares of the logarithms of figure / prediction, and what it cost to leave the start.
     pub loss: f64,
 }
 
 /// How hard to search.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Steps of the search.
+    /// Searches, each from another point near the start; the best counts.
+    pub starts: usize,
+    /// Steps of each search.
     pub generations: usize,
     /// I/Os that are simulated for each cell.
     pub ios: u64,
@@ -57,8 +60,9 @@ pub struct Effort {
 impl Default for Effort {
     fn default() -> Self {
         Self {
-            generations: 600,
-            ios: 3000,
+            starts: 10,
+            generations: 400,
+            ios: 2500,
         }
     }
 }
@@ -79,14 +83,18 @@ impl Device {
         }
     }
 
-    /// Where the search begins for a device that nobody has described.
-    pub fn unknown(name: &str) -> Self {
+    /// Where the search begins for a device of which no more is known than `cells`: a front end that
+    /// limits nothing, and reads that take two thirds of the shortest turn of a single I/O.
+    pub fn unknown(name: &str, units: u16, cells: &[Cell]) -> Self {
+        let of_this = cells.iter().filter(|cell| cell.device == name);
+        let turn = of_this.map(|cell| f64::from(cell.depth) * 1e9 / cell.iops);
+        let shortest = turn.reduce(f64::min).unwrap_or(TURN);
         Self {
             name: name.to_owned(),
-            front_end: 300,
-            units: 16,
-            time: 6000,
-            sigma: 0.05,
+            front_end: 50,
+            units,
+            time: as_nanos(shortest * 2.0 / 3.0),
+            sigma: 0.1,
         }
     }
 
@@ -123,30 +131,15 @@ impl Device {
 /// keep their values.
 pub fn calibrate(cells: &[Cell], costs: &Costs, devices: &[Device], effort: Effort) -> Calibrated {
     let start = pack(costs, devices);
-    let loss = |point: &DVector<f64>| {
-        let (costs, devices) = unpack(point.as_slice(), costs, devices);
-        let inertia: f64 = start
-            .iter()
-            .zip(point.iter())
-            .map(|(a, b)| (a - b).powi(2))
-            .sum();
-        let wide: f64 = devices
-            .iter()
-            .map(|d| (d.sigma - WIDEST).max(0.0).powi(2))
-            .sum();
-        INERTIA * inertia + wide + misfit(cells, &costs, &devices, effort.ios)
+    let loss = |point: &[f64]| {
+        let (costs, devices) = unpack(point, costs, devices);
+        let moved = start.iter().zip(point).map(|(a, b)| (a - b).powi(2));
+        let too_wide = |device: &Device| (device.sigma - WIDEST).max(0.0).powi(2);
+        INERTIA * moved.sum::<f64>()
+            + devices.iter().map(too_wide).sum::<f64>()
+            + misfit(cells, &costs, &devices, effort.ios)
     };
-    let options = CMAESOptions::new(start.clone(), REACH)
-        .seed(SEED)
-        .max_generations(effort.generations);
-    let best = options
-        .build(&loss)
-        .ok()
-        .and_then(|mut search| search.run().overall_best);
-    let (point, loss) = match best {
-        Some(best) => (best.point.as_slice().to_vec(), best.value),
-        None => (start.clone(), loss(&DVector::from_column_slice(&start))),
-    };
+    let (point, loss) = minimise(&start, effort.starts, effort.generations, loss);
     let (costs, devices) = unpack(&point, costs, devices);
     Calibrated {
         costs,
@@ -273,6 +266,7 @@ mod tests {
     }
 
     const QUICK: Effort = Effort {
+        starts: 1,
         generations: 40,
         ios: 500,
     };

@@ -140,6 +140,22 @@ impl Costs {
             .join(",")
     }
 
+    /// Where a fit begins: round figures of a server's processor, right within a factor of two or so.
+    /// `idle` is of the order of a shallow sleep state's target residency, `wake_up` of its exit and
+    /// a context switch.
+    pub fn unknown() -> Self {
+        Self {
+            system_call: 200,
+            clock_read: 20,
+            access: 100,
+            io: 300,
+            completion: 500,
+            wake_up: 5000,
+            warm_up: 2500,
+            idle: 5000,
+        }
+    }
+
     /// As a file of `configs/costs/`.
     pub fn to_toml(mut self) -> String {
         let line = |(name, value): (&str, &mut Nanos)| format!("{name} = \"{value}ns\"\n");

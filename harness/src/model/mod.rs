@@ -8,12 +8,15 @@
 mod calibrate;
 mod compare;
 mod costs;
+mod grid;
 mod predict;
+mod search;
 mod simulate;
 pub mod table;
 
 pub use calibrate::{Calibrated, Device, Effort, calibrate};
 pub use compare::{ComparedCell, Comparison, compare};
 pub use costs::{Calibration, Costs};
+pub use grid::{Axis, Grid, GridCell, axes, points};
 pub use predict::{PredictedCell, Prediction};
 pub use simulate::{Outcome, Scenario, Software, Spent, simulate};

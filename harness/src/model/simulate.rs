@@ -577,7 +577,10 @@ mod tests {
             let iops = |path| simulate(&scenario(path, depth)).iops;
             let [mainline, poll, all] = IoPath::SEED.map(iops);
             // Whoever submits sooner may meet interrupts in a worse moment.
-            assert!(mainline < 1.02 * poll && poll < all, "{mainline} {poll} {all}");
+            assert!(
+                mainline < 1.02 * poll && poll < all,
+                "{mainline} {poll} {all}"
+            );
         }
         let slow = Scenario {
             profile: Profile::uniform("slow", 2, 0, &Service::uniform(100_000, 0)),

@@ -2,33 +2,11 @@
 //! What the model says, as tables.
 
 use super::table::{Style, render};
-use crate::model::{Comparison, Prediction};
+use crate::model::{Comparison, Grid, PredictedCell, Prediction};
 
 /// A row for each cell: what is predicted, and where the processors' time goes.
 pub fn prediction_table(prediction: &Prediction) -> String {
-    let header = [
-        "Depth",
-        "Path",
-        "IOPS",
-        "p50",
-        "p99",
-        "submission",
-        "completion",
-        "waiting",
-    ];
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let rows = prediction.cells.iter().map(|cell| {
-        vec![
-            cell.depth.to_string(),
-            cell.path.to_string(),
-            thousands(cell.iops),
-            microseconds(cell.lat_p50_us),
-            microseconds(cell.lat_p99_us),
-            percent(cell.submission),
-            percent(cell.completion),
-            percent(cell.waiting),
-        ]
-    });
+    let rows = prediction.cells.iter().map(prediction_row);
     let Prediction {
         profile,
         jobs,
@@ -41,8 +19,99 @@ pub fn prediction_table(prediction: &Prediction) -> String {
     };
     format!(
         "Model, virtual time; profile {profile}, {block_size} bytes an I/O{jobs}\n{}",
-        render(Style::Markdown, header.map(str::to_owned).to_vec(), rows)
+        render(Style::Markdown, PREDICTED.map(str::to_owned).to_vec(), rows)
     )
+}
+
+/// Of what is predicted.
+const PREDICTED: [&str; 8] = [
+    "Depth",
+    "Path",
+    "IOPS",
+    "p50",
+    "p99",
+    "submission",
+    "completion",
+    "waiting",
+];
+
+fn prediction_row(cell: &PredictedCell) -> Vec<String> {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    vec![
+        cell.depth.to_string(),
+        cell.path.to_string(),
+        thousands(cell.iops),
+        microseconds(cell.lat_p50_us),
+        microseconds(cell.lat_p99_us),
+        percent(cell.submission),
+        percent(cell.completion),
+        percent(cell.waiting),
+    ]
+}
+
+/// A row for each cell of each point, its keys first. The depth stands where it always does.
+pub fn grid_table(grid: &Grid) -> String {
+    let keys: Vec<&String> = keys_but(grid, &["depth"]);
+    let header = keys.iter().copied().cloned();
+    let header = header.chain(PREDICTED.map(str::to_owned)).collect();
+    let rows = grid.cells.iter().map(|cell| {
+        let at = keys.iter().map(|key| cell.at[*key].clone());
+        at.chain(prediction_row(&cell.predicted)).collect()
+    });
+    format!(
+        "Model, virtual time; profile {}\n{}",
+        grid.profile,
+        render(Style::Markdown, header, rows)
+    )
+}
+
+/// The same as CSV, in whole I/Os a second and in microseconds.
+///
+/// # Errors
+/// None that memory does not make.
+pub fn grid_csv(grid: &Grid) -> anyhow::Result<String> {
+    let own = [
+        "depth",
+        "path",
+        "batch",
+        "jobs",
+        "block_size",
+        "iops",
+        "lat_p50_us",
+        "lat_p99_us",
+        "submission",
+        "completion",
+        "waiting",
+    ];
+    let keys = keys_but(grid, &own);
+    let mut text = csv::Writer::from_writer(Vec::new());
+    text.write_record(keys.iter().map(|key| key.as_str()).chain(own))?;
+    for cell in &grid.cells {
+        let predicted = &cell.predicted;
+        let figures = [
+            predicted.depth.to_string(),
+            predicted.path.to_string(),
+            predicted.batch.to_string(),
+            cell.jobs.to_string(),
+            cell.block_size.to_string(),
+            format!("{:.0}", predicted.iops),
+            format!("{:.3}", predicted.lat_p50_us),
+            format!("{:.3}", predicted.lat_p99_us),
+            format!("{:.4}", predicted.submission),
+            format!("{:.4}", predicted.completion),
+            format!("{:.4}", predicted.waiting),
+        ];
+        let at = keys.iter().map(|key| cell.at[*key].clone());
+        text.write_record(at.chain(figures))?;
+    }
+    Ok(String::from_utf8(text.into_inner()?)?.trim_end().to_owned())
+}
+
+/// What is varied, without what has a column anyway.
+fn keys_but<'a>(grid: &'a Grid, columns: &[&str]) -> Vec<&'a String> {
+    let keys = grid.sweep.iter().map(|axis| &axis.key);
+    keys.filter(|key| !columns.contains(&key.as_str()))
+        .collect()
 }
 
 /// A row for each cell: the table's figures, the model's, and the errors. Cells that the parameters
