@@ -633,3 +633,68 @@ fn model_with_bad_input_is_one_sentence() {
             .stderr(one_sentence().and(contains(part)));
     }
 }
+
+#[test]
+fn options_that_do_not_go_with_whose_time_it_is_are_refused() {
+    let here = folder();
+    for (words, part) in [
+        (
+            &["sweep", "--time", "virtual", "--runtime", "2"][..],
+            "--ios N",
+        ),
+        (
+            &["sweep", "--time", "virtual", "--reference", "null_blk"],
+            "--time real",
+        ),
+        (&["sweep", "--ios", "100"], "--time virtual"),
+        (&["sweep", "--costs", "seed"], "--time virtual"),
+        (
+            &["sweep", "--time", "virtual", "--doorbells", "shadow"],
+            "take exit",
+        ),
+        (
+            &[
+                "sweep", "--time", "virtual", "--depths", "64", "--ios", "99",
+            ],
+            "256 or more",
+        ),
+        (&["verify-reproducible", "--time", "real"], "leave it out"),
+        (
+            &[
+                "launch", "--time", "virtual", "--costs", "no-such", "--", "true",
+            ],
+            "no-such",
+        ),
+        // The main job is in virtual time unless told.
+        (&["--runtime", "2"], "--time real"),
+    ] {
+        hipri(&here)
+            .env("HIPRI_ACCEL", "uml")
+            .args(words)
+            .assert()
+            .code(2)
+            .stderr(contains(part).and(one_sentence()));
+    }
+    hipri(&here)
+        .args(["sweep", "--accel", "qemu", "--time", "virtual"])
+        .assert()
+        .code(2)
+        .stderr(contains("--accel uml"));
+}
+
+#[test]
+fn main_job_on_uml_is_in_virtual_time_and_a_sweep_is_not() {
+    let here = folder();
+    for (words, time) in [
+        (&["--dry-run"][..], "time:    virtual"),
+        (&["--dry-run", "--time", "real"], "time:    real"),
+        (&["sweep", "--dry-run"], "time:    real"),
+    ] {
+        hipri(&here)
+            .env("HIPRI_ACCEL", "uml")
+            .args(words)
+            .assert()
+            .success()
+            .stdout(contains(time));
+    }
+}

@@ -61,6 +61,17 @@ fn extent(settings: &SweepSettings, virtual_time: bool) -> Result<Extent, Failur
     }
 }
 
+/// A cell's rate is taken in its middle, which there has to be.
+fn enough(extent: Extent, depths: &[u32]) -> Result<(), Failure> {
+    let least = 4 * u64::from(depths.iter().copied().max().unwrap_or(1));
+    match extent {
+        Extent::Ios(ios) if ios < least => Err(Failure::usage(format!(
+            "--ios {ios} is too few for the largest depth: take {least} or more"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Sweeps, shows the table or the document, and keeps a result folder.
 ///
 /// # Errors
@@ -117,6 +128,7 @@ impl Plan {
         let text = std::fs::read_to_string(&workload)
             .with_context(|| format!("reading {}", workload.display()))?;
         let depths = settings.depths_for(&context.profile);
+        enough(extent, &depths)?;
         Ok(Self {
             boots: sweep::plan(&depths, &settings.paths, settings.reference),
             common: Common {

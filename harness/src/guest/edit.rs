@@ -22,7 +22,9 @@ const BASE: &str = "hipri-base";
 /// Branch of a checkout.
 const BRANCH: &str = "hipri";
 
-/// Makes `dir` a git tree of the guest kernel with the series applied.
+/// Makes `dir` a git tree of the guest kernel with the series applied. What is changed of a packaged
+/// source for User-Mode Linux belongs to the commit that the series begins after: kernels that are built
+/// there run, and take virtual time, like those of the source itself.
 ///
 /// # Errors
 /// Exit 2 if `dir` is in use, 3 if a patch does not apply.
@@ -42,6 +44,7 @@ pub fn checkout(dir: &Path, options: &BuildOptions, progress: &dyn Progress) -> 
     source.copy_to(dir, &mut log)?;
     // A git tree that was copied brings its own history, which is not the series'.
     let _ = fs::remove_dir_all(dir.join(".git"));
+    source.mends(&paths)?.apply_in_place(dir)?;
     let release = version(dir).unwrap_or_default();
     step.done(&release);
 

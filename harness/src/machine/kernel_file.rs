@@ -9,6 +9,8 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
+use anyhow::Context;
+
 use crate::exit::Failure;
 
 /// Kinds of kernel files.
@@ -157,6 +159,25 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+/// Refuses a kernel for User-Mode Linux whose operations take no time when time is simulated: whoever
+/// polls on it would do so for ever.
+///
+/// # Errors
+/// Exit 2 for such a kernel, exit 3 when it cannot be read.
+pub fn require_time_costs(kernel: &Path) -> anyhow::Result<()> {
+    const OPTION: &[u8] = b"time-costs=";
+    let bytes = std::fs::read(kernel).with_context(|| format!("reading {}", kernel.display()))?;
+    if memchr::memmem::find(&bytes, OPTION).is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} knows no virtual time: build it from a tree that hipri guest checkout makes, which has the \
+         patches of guest-kernel/time/",
+        kernel.display()
+    ))
+    .into())
 }
 
 #[cfg(test)]

@@ -139,6 +139,7 @@ impl Machine for Uml {
             files.scratch.join(SOCKET).into(),
         ];
         if spec.virtual_time.is_some() {
+            kernel_file::require_time_costs(spec.kernel)?;
             words.push("--virtual-time".into());
             words.push(files.scratch.join(TIME_SOCKET).into());
         }

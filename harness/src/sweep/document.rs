@@ -61,7 +61,7 @@ pub struct Row {
     pub kernel: KernelIdentity,
     /// I/Os in all.
     pub ios: u64,
-    /// I/Os per second.
+    /// I/Os per second: by fio, or in virtual time by the device's command trace.
     pub iops: f64,
     /// Median of fio's completion latency, in nanoseconds.
     pub lat_p50_ns: u64,

@@ -9,6 +9,7 @@ mod document;
 pub mod fio;
 mod interrupts;
 mod job;
+mod pace;
 mod run;
 pub mod seed;
 

@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use emulator::observe::{CountersPage, Summary};
+use emulator::observe::{CountersPage, Summary, read_trace};
 use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
 
 use super::document::{DeviceCounts, Document, KernelIdentity, Row, RunSummary};
 use super::fio::{self, FioResult};
-use super::{Boot, Cell, Common, Reference, Target, interrupts, job, seed};
+use super::{Boot, Cell, Common, Reference, Target, interrupts, job, pace, seed};
 use crate::exit::{ExitReason, Failure};
 use crate::guest::Guest;
 use crate::machine::{self, JobRecord, RunReport, Spec};
@@ -105,10 +105,11 @@ fn run_boot(
     progress: &dyn Progress,
 ) -> anyhow::Result<RunReport> {
     let kernel = spec.guest.kernel(boot.flavour)?;
-    let prefix = format!("{}-", boot.flavour);
+    let prefix = log_prefix(boot);
     let mut machine = spec.machine.clone();
     machine.kernel = &kernel.path;
     machine.log_prefix = &prefix;
+    machine.trace |= machine.virtual_time.is_some();
     machine.commands = commands(spec, boot)?;
     machine.kernel_args.insert(0, POLLED_QUEUE.to_owned());
     if spec.reference.is_some() {
@@ -207,6 +208,7 @@ fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Res
     };
     let kernel = KernelIdentity::new(spec.guest.kernel(boot.flavour)?, release);
     let jobs = &report.transcript.jobs;
+    let paces = paces(spec, boot)?;
     let mut rows: Vec<Row> = Vec::new();
     // Job 0 is the one before the cells.
     for (before, &cell) in (0_u32..).zip(&boot.cells) {
@@ -217,6 +219,9 @@ fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Res
         match cell.target {
             Target::Nvme => {
                 let mut row = row(spec, cell, &kernel, &result, record)?;
+                if let Some(iops) = paces.get(rows.len()) {
+                    row.iops = *iops;
+                }
                 row.guest_interrupts = interrupts_between(jobs.get(&before), record);
                 rows.push(row);
             }
@@ -228,6 +233,34 @@ fn rows_of(spec: &SweepSpec<'_>, boot: &Boot, report: &RunReport) -> anyhow::Res
         }
     }
     Ok(rows)
+}
+
+/// I/Os a second of each cell by the device's trace, in virtual time, for whose cells fio's
+/// milliseconds are too coarse; nothing in real time.
+fn paces(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<Vec<f64>> {
+    let (Some(_), Some(logs)) = (&spec.machine.virtual_time, spec.machine.logs) else {
+        return Ok(Vec::new());
+    };
+    let file = logs.join(format!("{}commands.trace", log_prefix(boot)));
+    let records = std::fs::File::open(&file)
+        .and_then(read_trace)
+        .with_context(|| format!("reading {}", file.display()))?;
+    let cells = pace::split(&records, boot.cells.len())
+        .with_context(|| format!("reading {}", file.display()))?;
+    let rates = boot.cells.iter().zip(cells).map(|(cell, commands)| {
+        pace::rate(&commands, cell.depth).with_context(|| {
+            format!(
+                "cell {} has too few I/Os for a rate: take more, --ios",
+                cell.name()
+            )
+        })
+    });
+    rates.collect()
+}
+
+/// What the names of a boot's logs begin with.
+fn log_prefix(boot: &Boot) -> String {
+    format!("{}-", boot.flavour)
 }
 
 /// Interrupts on I/O queues that the guest took from the end of one job to the end of the next.

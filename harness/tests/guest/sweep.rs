@@ -7,6 +7,8 @@ use crate::Test;
 use crate::bench::{Place, assert_code, hipri, output};
 
 pub const TESTS: &[Test] = &[
+    ("virtual_time_agrees_with_the_model", agreement),
+    ("virtual_time_runs_are_alike_to_the_byte", alike),
     ("sweep_json_has_each_cell_once_with_its_figures", document),
     ("sweep_reference_adds_the_ratio", reference),
     ("main_job_prints_the_table_and_keeps_a_folder", table),
@@ -102,4 +104,67 @@ fn table() {
             "{file}"
         );
     }
+}
+
+/// The real kernel and the real fio, with what the model believes of them.
+fn agreement() {
+    let place = Place::new();
+    let words = [
+        "--time",
+        "virtual",
+        "--depths",
+        "1,2,16",
+        "--ios",
+        "2000",
+        "--profile",
+        "low-latency",
+    ];
+    let document = sweep(&place, &words);
+    assert_eq!(document["time"], "virtual");
+    let run = output(hipri(&place).args([
+        "model",
+        "--profile",
+        "low-latency",
+        "--depths",
+        "1,2,16",
+        "--json",
+    ]));
+    assert_code(&run, 0);
+    let model: Value = serde_json::from_slice(&run.stdout).expect("one document on stdout");
+    let rows = document["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 9);
+    for row in rows {
+        let cells = model["cells"].as_array().expect("cells");
+        let cell = cells
+            .iter()
+            .find(|cell| cell["depth"] == row["depth"] && cell["path"] == row["path"])
+            .expect("a prediction");
+        let ratio = row["iops"].as_f64().unwrap() / cell["iops"].as_f64().unwrap();
+        assert!((ratio - 1.0).abs() < 0.04, "{ratio}: {row} {cell}");
+        assert_eq!(row["lateness_p99_ns"], 0, "{row}");
+    }
+}
+
+fn alike() {
+    let place = Place::new();
+    let digest = |seed: &str| {
+        let run = output(hipri(&place).args([
+            "verify-reproducible",
+            "--depths",
+            "4",
+            "--ios",
+            "500",
+            "--seed",
+            seed,
+        ]));
+        assert_code(&run, 0);
+        let text = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(text.contains("2 runs are alike"), "{text}");
+        let digest = text.lines().next().and_then(|line| line.split(' ').nth(2));
+        digest.expect("a digest").to_owned()
+    };
+    // Another seed is another run, and the first one comes again.
+    let first = digest("1");
+    assert_ne!(first, digest("2"));
+    assert_eq!(first, digest("1"));
 }
