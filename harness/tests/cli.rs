@@ -698,3 +698,16 @@ fn main_job_on_uml_is_in_virtual_time_and_a_sweep_is_not() {
             .stdout(contains(time));
     }
 }
+
+#[test]
+fn trace_that_is_none_is_refused() {
+    let here = folder();
+    std::fs::write(here.path().join("x.trace"), "something else altogether").expect("a file");
+    for (file, part) in [("x.trace", "no command trace"), ("y.trace", "y.trace")] {
+        hipri(&here)
+            .args(["trace", file])
+            .assert()
+            .code(2)
+            .stderr(contains(part).and(one_sentence()));
+    }
+}

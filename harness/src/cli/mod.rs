@@ -18,6 +18,7 @@ mod settings;
 mod suite;
 mod sweep;
 mod tell;
+mod trace;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -60,6 +61,8 @@ enum Command {
     Launch(launch::LaunchOptions),
     /// Runs correctness checks in a guest; KTAP on stdout.
     Suite(suite::SuiteOptions),
+    /// Shows a command trace of a result folder as a table, or for Perfetto.
+    Trace(trace::TraceOptions),
     /// Runs the same sweep several times in virtual time: all that it leaves must be alike to the byte.
     VerifyReproducible(reproducible::ReproducibleOptions),
     /// Builds a kernel tree and judges it by suites, for `git bisect run`.
@@ -116,6 +119,7 @@ fn dispatch(
     match command {
         None => sweep::run(main_job, sweep::Sweep::MainJob, verbose),
         Some(Command::Sweep(options)) => sweep::run(&options, sweep::Sweep::Command, verbose),
+        Some(Command::Trace(options)) => trace::run(&options),
         Some(Command::VerifyReproducible(options)) => reproducible::run(&options, verbose),
         Some(Command::Launch(options)) => launch::run(&options, verbose),
         Some(Command::Suite(options)) => suite::run(&options, verbose),
