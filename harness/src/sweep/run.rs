@@ -9,7 +9,7 @@ use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
 
 use super::document::{DeviceCounts, Document, KernelIdentity, Row, RunSummary};
 use super::fio::{self, FioResult};
-use super::{Boot, Cell, Common, Reference, Target, interrupts, job, pace, seed};
+use super::{Boot, Cell, Common, Extent, Reference, Target, interrupts, job, pace, seed};
 use crate::exit::{ExitReason, Failure};
 use crate::guest::Guest;
 use crate::machine::{self, JobRecord, RunReport, Spec};
@@ -172,11 +172,10 @@ fn commands(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<CommandList> {
         );
         job.timeout_ms = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         job.cwd = Some("/tmp".into());
-        job.collect = vec![
-            output,
-            format!("/tmp/{}", iops_log(cell)),
-            interrupts::FILE.into(),
-        ];
+        job.collect = vec![output, interrupts::FILE.into()];
+        if let Extent::Seconds(_) = spec.common.extent {
+            job.collect.push(format!("/tmp/{}", iops_log(cell)));
+        }
         if cell.target == Target::Nvme && machine.device().counts() {
             job.count_device = Some(CONTROLLER.into());
         }

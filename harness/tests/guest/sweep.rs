@@ -82,7 +82,21 @@ fn reference() {
 
 fn table() {
     let place = Place::new();
-    let run = output(hipri(&place).args(["--depths", "1", "--out", "kept"]));
+    let virtual_words = ["--depths", "1", "--ios", "500", "--out", "virtual"];
+    let run = output(hipri(&place).args(virtual_words));
+    assert_code(&run, 0);
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(text.contains("in virtual time"), "{text}");
+    for file in [
+        "run.json",
+        "vanilla-commands.trace",
+        "configs/costs-seed.toml",
+    ] {
+        let file = place.work.path().join("virtual").join(file);
+        assert!(file.is_file(), "{}", file.display());
+    }
+
+    let run = output(hipri(&place).args(["--time", "real", "--depths", "1", "--out", "kept"]));
     assert_code(&run, 0);
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(
