@@ -81,11 +81,12 @@ fn judge(
     let build = BuildOptions {
         kernel_source: Some(tree),
         arch: accel.accel.machine().arch(),
-        flavours: vec![Flavour::Vanilla],
+        flavours: vec![Flavour::Patched],
         image_only: false,
+        as_is: true,
     };
     let guest = guest::build(&build, progress).context("building the tree")?;
-    let kernel = guest.kernel(Flavour::Vanilla)?;
+    let kernel = guest.kernel(Flavour::Patched)?;
     let folder = report::make_folder(options.machine.out.as_deref(), "bisect")?;
     let session = Session {
         suites: &suites,

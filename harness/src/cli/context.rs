@@ -155,6 +155,7 @@ impl Context {
             arch: self.machine_kind().arch(),
             flavours: flavours.to_vec(),
             image_only: flavours.is_empty(),
+            as_is: false,
         };
         let guest = guest::build(&options, progress).context("making the guest")?;
         self.machine_kind().check_host()?;

@@ -251,6 +251,8 @@ pub struct BuildOptions {
     pub flavours: Vec<Flavour>,
     /// No kernel at all: the user brings one.
     pub image_only: bool,
+    /// Every kernel is made of the source as it is, with or without the series.
+    pub as_is: bool,
 }
 
 impl BuildOptions {

@@ -59,6 +59,12 @@ impl Sources {
     ) -> anyhow::Result<Self> {
         let path = options.kernel_source.as_deref();
         let named = Source::open(path.unwrap_or(Path::new(PACKAGED)), hashes)?;
+        if options.as_is {
+            return Ok(Self {
+                vanilla: named.clone(),
+                patched: Some(named),
+            });
+        }
         if named.kind == Kind::Tarball || !carries_series(&named.path) {
             return Ok(Self {
                 vanilla: named,
@@ -308,12 +314,36 @@ pub fn version(dir: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::Silent;
 
     fn tree(sublevel: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("# SPDX\nVERSION = 6\nPATCHLEVEL = {sublevel}\nSUBLEVEL = 117\n");
         fs::write(dir.path().join("Makefile"), text).unwrap();
         dir
+    }
+
+    /// A bisection has commits with and without the series, and means each of them.
+    #[test]
+    fn choose_as_is_takes_the_tree_whatever_it_has() {
+        let dir = tree("12");
+        let table = dir.path().join("arch/x86/entry/syscalls/syscall_64.tbl");
+        fs::create_dir_all(table.parent().unwrap()).unwrap();
+        for text in ["", "335 common io_setup2 sys_io_setup2\n"] {
+            fs::write(&table, text).unwrap();
+            let options = BuildOptions {
+                kernel_source: Some(dir.path().to_owned()),
+                as_is: true,
+                ..BuildOptions::default()
+            };
+            let mut hashes = Hashes::load(&Paths::new(dir.path().to_owned()));
+            let sources = Sources::choose(&options, &mut hashes, &Silent).unwrap();
+            for flavour in [Flavour::Vanilla, Flavour::Patched] {
+                let (source, with_series) = sources.of(flavour);
+                assert_eq!(source.path, dir.path().canonicalize().unwrap());
+                assert!(!with_series && source.kind == Kind::Tree);
+            }
+        }
     }
 
     #[test]

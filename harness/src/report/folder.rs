@@ -153,7 +153,7 @@ fn markdown(document: &Document, environment: &Environment) -> String {
     format!(
         "# Depth sweep, {subject}\n\n\
          4 KiB random reads, one thread; I/Os per second / median completion latency\
-         {ratio}; the seed's figures beside ours.\n\n{depths}\n\n\
+         {ratio}, in {time} time; the seed's figures beside ours.\n\n{depths}\n\n\
          ## Submission\n\n{submission}\n\n\
          ## Counters\n\n{counters}\n\n\
          ## Circumstances\n\n\
@@ -164,6 +164,7 @@ fn markdown(document: &Document, environment: &Environment) -> String {
          * hipri {version}, revision {revision}, seed {seed}\n\
          * command: `{command}`\n",
         subject = document.subject(),
+        time = document.time,
         ratio = if document
             .rows
             .iter()
