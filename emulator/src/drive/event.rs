@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A flag that a thread can sleep on.
+//! What a thread can sleep on: a flag, or several descriptors.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,4 +46,24 @@ impl AsFd for Event {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Waits until at least one of `fds` is readable or broken, or `patience` is over; which of them are.
+///
+/// # Errors
+/// When the host refuses to wait.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::Result<Vec<bool>> {
+    let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    let mut polled: Vec<_> = fds
+        .iter()
+        .map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        .collect();
+    loop {
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect())
 }

@@ -13,7 +13,7 @@ mod turns;
 use std::os::fd::BorrowedFd;
 
 pub use clock::Clock;
-pub use event::Event;
+pub use event::{Event, wait_readable};
 pub use poller::{Poller, PollerCounters, PollerGone, PollerHandle, PollerOptions, pin_thread};
 
 use crate::pci::{MsiPort, NvmeFunction};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What every subcommand that boots a guest works out first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -43,6 +43,8 @@ pub struct Context {
     pub settings: MachineSettings,
     /// Simulated time, if it is to be.
     pub virtual_time: Option<VirtualTime>,
+    /// The file that its costs come from.
+    pub costs_file: Option<PathBuf>,
     share: Option<MountEntry>,
 }
 
@@ -79,7 +81,7 @@ impl Context {
         let time = settings.time.unwrap_or_else(|| usual(accel.accel));
         settings.told.virtual_time = time == TimeChoice::Virtual;
         machine.check_told(&settings.told)?;
-        let virtual_time = virtual_time(&settings, accel.accel, &repository)?;
+        let (virtual_time, costs_file) = virtual_time(&settings, accel.accel, &repository)?.unzip();
         let cpus = cpus(settings.cpus, &accel)?;
         let pollers = settings.told.pollers.unwrap_or(1);
         let placement = match &settings.told.pin {
@@ -117,6 +119,7 @@ impl Context {
             profile,
             warnings,
             virtual_time,
+            costs_file,
             share: share.transpose()?,
             settings,
         })
@@ -215,12 +218,12 @@ fn load_configs(spec: &DeviceSpec) -> Result<DeviceConfig, Failure> {
         .map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Simulated time, where it was asked for and is possible.
+/// Simulated time, where it was asked for and is possible, and the file of its costs.
 fn virtual_time(
     settings: &MachineSettings,
     accel: Accel,
     repository: &Repository,
-) -> Result<Option<VirtualTime>, Failure> {
+) -> Result<Option<(VirtualTime, PathBuf)>, Failure> {
     if !settings.told.virtual_time {
         if settings.costs_told {
             return Err(Failure::usage(
@@ -238,10 +241,11 @@ fn virtual_time(
     }
     let file = repository.config("costs", "toml", &settings.costs)?;
     let (costs, _) = Costs::load(&file)?;
-    Ok(Some(VirtualTime {
+    let time = VirtualTime {
         costs: costs.kernel_word(),
         seed: settings.seed,
-    }))
+    };
+    Ok(Some((time, file)))
 }
 
 /// The processors that the guest gets.

@@ -14,6 +14,7 @@ use super::settings::{SettingsFile, SweepSettings};
 use super::sweep::Plan;
 use super::tell::tell;
 use crate::exit::{ExitReason, Failure};
+use crate::guest::hex;
 use crate::progress;
 use crate::report;
 
@@ -102,11 +103,11 @@ impl Run {
                 let path = folder.join(&name);
                 let bytes =
                     std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-                Ok((name, hex(&bytes)))
+                Ok((name, digest(&bytes)))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         // The figures, without the circumstances: those tell the time of the host.
-        files.push((FIGURES.to_owned(), hex(figures(folder)?.as_bytes())));
+        files.push((FIGURES.to_owned(), digest(figures(folder)?.as_bytes())));
         Ok(Self {
             folder: folder.to_owned(),
             files,
@@ -120,7 +121,7 @@ impl Run {
             all.push_str(name);
             all.push_str(digest);
         }
-        hex(all.as_bytes())
+        digest(all.as_bytes())
     }
 
     /// The first difference from this run, in words.
@@ -192,14 +193,8 @@ fn first_record(one: &Path, other: &Path) -> anyhow::Result<String> {
     ))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -176,11 +176,8 @@ impl Plan {
         }
         folder.keep_config("device", &context.device.device)?;
         folder.keep_config("workload", &self.workload)?;
-        if context.virtual_time.is_some() {
-            let costs = context
-                .repository
-                .config("costs", "toml", &context.settings.costs)?;
-            folder.keep_config("costs", &costs)?;
+        if let Some(costs) = &context.costs_file {
+            folder.keep_config("costs", costs)?;
         }
         let result = sweep::run(
             &SweepSpec {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use emulator::observe::{POLLED, TraceRecord, read_trace};
+use emulator::spec::{AdminOpcode, NvmOpcode};
 use serde_json::json;
 
 use crate::exit::Failure;
@@ -137,17 +138,23 @@ fn perfetto(records: &[TraceRecord]) -> anyhow::Result<String> {
 
 /// What a command is called.
 fn name(record: &TraceRecord) -> String {
-    let known = match (record.queue.get(), record.opcode) {
-        (0, 0x02) => "get log page",
-        (0, 0x06) => "identify",
-        (0, 0x09) => "set features",
-        (0, 0x0C) => "asynchronous event request",
-        (1.., 0x00) => "flush",
-        (1.., 0x01) => "write",
-        (1.., 0x02) => "read",
-        _ => return format!("opcode {:02x}h", record.opcode),
+    let admin = match AdminOpcode(record.opcode) {
+        AdminOpcode::GET_LOG_PAGE => "get log page",
+        AdminOpcode::IDENTIFY => "identify",
+        AdminOpcode::SET_FEATURES => "set features",
+        AdminOpcode::ASYNC_EVENT_REQUEST => "asynchronous event request",
+        _ => "",
     };
-    known.to_owned()
+    let io = match NvmOpcode(record.opcode) {
+        NvmOpcode::FLUSH => "flush",
+        NvmOpcode::WRITE => "write",
+        NvmOpcode::READ => "read",
+        _ => "",
+    };
+    match if record.queue.get() == 0 { admin } else { io } {
+        "" => format!("opcode {:02x}h", record.opcode),
+        known => known.to_owned(),
+    }
 }
 
 #[expect(

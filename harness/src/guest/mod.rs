@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Failure;
 use crate::progress::Progress;
 
+pub use cache::hex;
 pub use edit::{checkout, export};
 pub use engine::GUEST_PATH as FIO_ENGINE;
 pub use initramfs::{OverlayFile, RUN_DIR, join, overlay};

@@ -277,4 +277,18 @@ mod tests {
         let error = identify(Path::new("/nowhere/vmlinux")).unwrap_err();
         assert!(error.to_string().starts_with("/nowhere/vmlinux: "));
     }
+
+    #[test]
+    fn require_time_costs_of_a_kernel_without_them_names_file_and_way_out() {
+        let kernel = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(kernel.path(), b"\0time-travel=\0").unwrap();
+        let error = require_time_costs(kernel.path()).unwrap_err().to_string();
+        assert!(error.contains("guest checkout"), "{error}");
+        assert!(
+            error.contains(&kernel.path().display().to_string()),
+            "{error}"
+        );
+        std::fs::write(kernel.path(), b"\0time-costs=\0").unwrap();
+        require_time_costs(kernel.path()).unwrap();
+    }
 }

@@ -71,7 +71,7 @@ pub fn run(spec: &Spec<'_>, observe: &mut dyn FnMut(&Record)) -> anyhow::Result<
     let _guard = interrupt::Guard::new();
     let machine = spec.accel.machine();
     let scratch = Scratch::new(machine.scratch_bytes(spec))?;
-    let files = files(spec, &scratch);
+    let files = files(spec, &scratch)?;
     write_commands(&scratch, &spec.commands)?;
     File::create(&files.console).with_context(|| format!("making {}", files.console.display()))?;
     let channel = Channel::create(&files.channel)?;
@@ -114,17 +114,19 @@ fn boot_limit(spec: &Spec<'_>) -> Duration {
     spec.accel.machine().pace().boot * spec.slowness
 }
 
-fn files(spec: &Spec<'_>, scratch: &Scratch) -> Files {
-    let logs = spec.logs.unwrap_or(scratch.path());
+/// Absolute, since not every process of a run stays in our working directory.
+fn files(spec: &Spec<'_>, scratch: &Scratch) -> anyhow::Result<Files> {
+    let logs = std::path::absolute(spec.logs.unwrap_or(scratch.path()))
+        .context("finding the result folder")?;
     let log = |name: &str| logs.join(format!("{}{name}", spec.log_prefix));
-    Files {
+    Ok(Files {
         scratch: scratch.path().to_owned(),
         channel: scratch.file("channel"),
         early: scratch.file("early.log"),
         console: log("console.log"),
         device_log: log("device.log"),
         trace: log("commands.trace"),
-    }
+    })
 }
 
 fn write_commands(scratch: &Scratch, commands: &CommandList) -> anyhow::Result<()> {

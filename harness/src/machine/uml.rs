@@ -270,14 +270,16 @@ fn command(spec: &Spec<'_>, files: &Files) -> anyhow::Result<Command> {
         .cpu(spec.placement.guest.first().copied())
         .open("channel", &files.channel)
         .open("console", &files.console);
+    // In virtual time it is started elsewhere.
+    let kernel = std::path::absolute(spec.kernel).context("finding the kernel")?;
     let mut command = if layout_can_be_fixed() {
         // The guest's physical addresses follow the host's brk: without randomization a run can
         // be repeated exactly.
         let mut command = starter.command("setarch");
-        command.arg("-R").arg(spec.kernel);
+        command.arg("-R").arg(kernel);
         command
     } else {
-        starter.command(spec.kernel)
+        starter.command(kernel)
     };
     command.args(kernel_words(spec, files)?);
     if spec.virtual_time.is_some() {

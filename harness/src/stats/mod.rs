@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use bootstrap::{Bootstrap, FEWEST};
 pub use permutation::{Significance, family, holm, smallest_p, two_sided};
-pub use rank::{percentile, percentile_interval};
+pub use rank::percentile_interval;
 
 /// A confidence interval, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -9,7 +9,8 @@ use super::Interval;
 
 /// The smallest value that at least the share `share` of all samples does not exceed; `None`
 /// without samples. `bins` is value and how often.
-pub fn percentile(bins: &BTreeMap<u64, u64>, share: f64) -> Option<u64> {
+#[cfg(test)]
+pub(super) fn percentile(bins: &BTreeMap<u64, u64>, share: f64) -> Option<u64> {
     at_rank(bins, share * total(bins))
 }
 

@@ -8,6 +8,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use super::rank::percentile;
 use super::*;
 
 const BOOTSTRAP: Bootstrap = Bootstrap {

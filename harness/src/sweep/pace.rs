@@ -6,9 +6,7 @@
 
 use anyhow::ensure;
 use emulator::observe::{LOG_COUNTERS, TraceRecord};
-
-/// Opcode of Get Log Page: the guest reads the counters before and after each cell.
-const GET_LOG_PAGE: u8 = 0x02;
+use emulator::spec::AdminOpcode;
 
 /// The share of a cell's I/Os that are let pass before the time is taken.
 const WARM_UP: usize = 10;
@@ -21,12 +19,13 @@ pub fn split(records: &[TraceRecord], cells: usize) -> anyhow::Result<Vec<Vec<Tr
     let mut records = records.to_vec();
     records.sort_by_key(|record| record.fetched.get());
     let mut found: Vec<Vec<TraceRecord>> = Vec::new();
-    // What the kernel reads by itself comes before the first look at the counters.
+    // What the kernel reads by itself comes before the first look at the counters, which the guest
+    // takes before and after each cell.
     let mut open: Option<Vec<TraceRecord>> = None;
     for record in records {
         let admin = record.queue.get() == 0;
         if admin
-            && record.opcode == GET_LOG_PAGE
+            && AdminOpcode(record.opcode) == AdminOpcode::GET_LOG_PAGE
             && record.block.get() & 0xFF == u64::from(LOG_COUNTERS)
         {
             found.extend(open.replace(Vec::new()).filter(|cell| !cell.is_empty()));
@@ -81,7 +80,7 @@ mod tests {
 
     fn look(at: u64) -> TraceRecord {
         let mut record = TraceRecord {
-            opcode: GET_LOG_PAGE,
+            opcode: AdminOpcode::GET_LOG_PAGE.0,
             ..TraceRecord::default()
         };
         record.block.set(u64::from(LOG_COUNTERS) | 0x7F_0000);

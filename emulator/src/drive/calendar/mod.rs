@@ -17,10 +17,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::wait_readable;
 use crate::timing::Nanos;
 use message::Message;
 pub use schedule::{NEVER, Schedule};
@@ -234,18 +234,10 @@ impl Calendar {
 
 /// Waits until one of `fds` is readable or broken; which one, the first if several are.
 fn wait(fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut polled: Vec<_> = fds
-        .iter()
-        .map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-        .collect();
     loop {
-        match poll(&mut polled, None) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(ready) = polled.iter().position(|fd| !fd.revents().is_empty()) {
-            return Ok(ready);
+        let ready = wait_readable(fds, None)?;
+        if let Some(first) = ready.into_iter().position(|ready| ready) {
+            return Ok(first);
         }
     }
 }

@@ -8,14 +8,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::connection::Connection;
 use super::pcidev::PciQueues;
 use super::session::{RingOwner, Session, SessionError, Signals};
 use crate::dma::GuestRam;
-use crate::drive::{PollerGone, PollerHandle};
+use crate::drive::{PollerGone, PollerHandle, wait_readable};
 
 /// How long a guest may take from its connection to its first working queues. UML takes some
 /// milliseconds; the next guest waits that long.
@@ -116,7 +115,8 @@ impl Server {
         once: bool,
     ) -> Result<(), ServerError> {
         loop {
-            let ready = wait(&[stop, self.listener.as_fd()], None).map_err(ServerError::Accept)?;
+            let ready =
+                wait_readable(&[stop, self.listener.as_fd()], None).map_err(ServerError::Accept)?;
             if ready[0] {
                 return Ok(());
             }
@@ -232,29 +232,12 @@ fn wait_for_guest(
     sources.push((session.as_fd(), Wake::Guest));
     sources.extend(peer.process.as_ref().map(|fd| (fd.as_fd(), Wake::PeerDied)));
     let fds: Vec<_> = sources.iter().map(|(fd, _)| *fd).collect();
-    let ready = wait(&fds, patience)?;
+    let ready = wait_readable(&fds, patience)?;
     Ok(sources
         .into_iter()
         .zip(ready)
         .find_map(|((_, wake), ready)| ready.then_some(wake))
         .unwrap_or(Wake::TimedOut))
-}
-
-/// Waits until at least one of `fds` is readable or broken, or `patience` is over.
-fn wait(fds: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::Result<Vec<bool>> {
-    let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
-    let mut polled: Vec<_> = fds
-        .iter()
-        .map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-        .collect();
-    loop {
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) => break,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 
 /// The process at the other end. Its children may keep the connection open when it is killed, so
