@@ -95,10 +95,10 @@ fn request_with_unexpected_file_is_refused() {
 }
 
 #[test]
-fn in_band_kick_was_not_offered_and_is_refused() {
-    let result = Request::parse(35, &[0; 8], Vec::new()).map(|_| ());
+fn request_that_nobody_knows_is_refused() {
+    let result = Request::parse(36, &[0; 8], Vec::new()).map(|_| ());
 
-    assert_eq!(result, Err(MessageError::Unknown(35)));
+    assert_eq!(result, Err(MessageError::Unknown(36)));
 }
 
 proptest! {

@@ -190,6 +190,16 @@ fn queue_address_outside_memory_is_refused() {
 }
 
 #[test]
+fn in_band_kick_was_not_offered_and_is_refused() {
+    let bench = Bench::new();
+
+    bench.master.send(35, &[0; 8], &[]);
+    let (end, _) = bench.end();
+
+    assert!(matches!(end, SessionError::NotNegotiated), "{end}");
+}
+
+#[test]
 fn queue_that_does_not_exist_is_refused() {
     let bench = Bench::new();
 
