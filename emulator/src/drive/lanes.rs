@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::turns::Turns;
+use super::turns::{Found, Turn, Turns};
 use super::{Clock, Event, PollerCounters, PollerOptions, pin_thread};
 use crate::engine::LaneShare;
 use crate::pci::{FunctionLane, MsiPort, NvmeFunction};
@@ -338,12 +338,22 @@ impl Serving {
         };
         self.turns.restart();
         while self.desk.state.load(Ordering::Acquire) == OUT {
-            let now = self.turns.next(counters);
+            let Turn { now, away_since } = self.turns.next(counters);
+            if let Some(since) = away_since {
+                lane.was_away(since);
+            }
             let due = lane.step(now, port.as_mut());
             if lane.calls() {
                 self.call();
             }
-            if self.turns.rest(due, lane.is_idle(), lane.wants_retry()) {
+            let busy = lane.wants_retry();
+            let found = Found {
+                due,
+                nothing: !busy && lane.is_quiet(),
+                idle: lane.is_idle(),
+                busy,
+            };
+            if self.turns.rest(found) {
                 self.sleep(lane, counters);
             }
         }

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::lanes::{LaneErrand, Lanes};
-use super::turns::Turns;
+use super::turns::{Found, Turn, Turns};
 use super::{Clock, Event, FrontEnd};
 use crate::pci::NvmeFunction;
 use crate::timing::Nanos;
@@ -43,7 +43,8 @@ pub struct PollerCounters {
     pub turns: u64,
     /// How often it slept.
     pub sleeps: u64,
-    /// How often it was away from its core for more than half a millisecond without having slept.
+    /// How often it was away from its core without having slept: for more than 10 us after a turn
+    /// without anything to do, or for more than half a millisecond after another.
     pub clock_gaps: u64,
     /// The longest of these, in nanoseconds.
     pub longest_gap_ns: Nanos,
@@ -388,7 +389,7 @@ impl<F: FrontEnd> Loop<F> {
 
     /// One turn: the guest's accesses, the engine, one signal; then perhaps sleep.
     fn turn(&mut self) -> Result<(), F::Error> {
-        let now = self.turns.next(&mut self.counters);
+        let Turn { now, away_since } = self.turns.next(&mut self.counters);
         let Some(front) = &mut self.front else {
             return Ok(());
         };
@@ -399,6 +400,9 @@ impl<F: FrontEnd> Loop<F> {
         }
         // An access that comes only now waits for the next turn.
         let served = !self.lanes.are_out() && front.serve(now, &mut self.function)?;
+        if let Some(since) = away_since {
+            self.function.was_away(since);
+        }
         let due = self.function.step(now, front);
         front.flush(&mut self.function)?;
         if !self.lanes.are_out() {
@@ -406,7 +410,13 @@ impl<F: FrontEnd> Loop<F> {
         }
         let idle = self.function.is_idle();
         let busy = served || (!idle && self.function.wants_retry());
-        if self.turns.rest(due, idle, busy) {
+        let found = Found {
+            due,
+            nothing: !busy && self.function.is_quiet(),
+            idle,
+            busy,
+        };
+        if self.turns.rest(found) {
             self.sleep()?;
         }
         Ok(())

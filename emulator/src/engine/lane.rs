@@ -117,6 +117,16 @@ impl Lane {
         !self.0.controller.events.is_empty()
     }
 
+    /// See [`Engine::is_quiet`].
+    pub fn is_quiet(&self) -> bool {
+        self.0.is_quiet()
+    }
+
+    /// See [`Engine::was_away`].
+    pub fn was_away(&mut self, since: Nanos) {
+        self.0.was_away(since);
+    }
+
     /// See [`Engine::is_idle`].
     pub fn is_idle(&self) -> bool {
         self.0.is_idle()

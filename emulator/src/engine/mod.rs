@@ -64,6 +64,8 @@ pub struct Engine {
     faults: Option<Box<FaultState>>,
     /// Who takes notes of each command; `None`, and nothing is noted, without one.
     trace: Option<Box<Trace>>,
+    /// Since when the host has kept this device from its work, in the next step.
+    away_since: Option<Nanos>,
 }
 
 impl Engine {
@@ -97,6 +99,7 @@ impl Engine {
             lent: 0,
             faults: None,
             trace: None,
+            away_since: None,
             controller,
         }
     }
@@ -312,10 +315,22 @@ impl Engine {
         let outstanding = self.due.len() > 0 || !self.flushes.is_empty();
         self.controller.health.tick(now, outstanding);
         self.quiet = !worked && !more && self.flushes.is_empty() && deadline.is_none();
+        self.away_since = None;
         if more {
             return Some(now);
         }
         earlier(self.due.next(), deadline)
+    }
+
+    /// Says that from `since` to the next step the host ran something else: what is late for that
+    /// is the host's doing.
+    pub fn was_away(&mut self, since: Nanos) {
+        self.away_since = Some(since);
+    }
+
+    /// Whether the last step found nothing to do.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Whether the last step found nothing to do and nothing is under way, so that only the guest

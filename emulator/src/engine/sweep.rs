@@ -480,6 +480,9 @@ impl Engine {
         if let Some(due) = completed.due {
             counters.early += u64::from(now < due);
             counters.lateness.record(now.saturating_sub(due));
+            if let Some(since) = self.away_since {
+                counters.lateness_host_ns += now.saturating_sub(due.max(since));
+            }
         }
     }
 }

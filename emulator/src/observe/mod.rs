@@ -53,6 +53,8 @@ pub struct QueueCounters {
     pub opcodes: [u64; OPCODE_SLOTS],
     /// How long after its time each timed completion was posted.
     pub lateness: Histogram,
+    /// How much of all that lateness the host kept the device from its core, in nanoseconds.
+    pub lateness_host_ns: u64,
 }
 
 impl QueueCounters {
@@ -77,6 +79,7 @@ impl QueueCounters {
             *mine += theirs;
         }
         self.lateness.add(&other.lateness);
+        self.lateness_host_ns += other.lateness_host_ns;
     }
 
     /// What was counted since `earlier`.
@@ -103,6 +106,9 @@ impl QueueCounters {
             early: self.early.saturating_sub(earlier.early),
             opcodes,
             lateness: self.lateness.since(&earlier.lateness),
+            lateness_host_ns: self
+                .lateness_host_ns
+                .saturating_sub(earlier.lateness_host_ns),
         }
     }
 }
@@ -263,6 +269,7 @@ impl Counters {
             ..Summary::default()
         };
         let mut lateness = Histogram::default();
+        let mut host_ns = 0;
         for queue in self.queues.iter().skip(1) {
             summary.polled_commands += queue.polled;
             summary.irq_commands += queue.interrupted;
@@ -273,8 +280,11 @@ impl Counters {
             summary.errors += queue.errors;
             summary.early += queue.early;
             lateness.add(&queue.lateness);
+            host_ns += queue.lateness_host_ns;
         }
         summary.lateness = lateness.percentiles();
+        summary.lateness_sum_ns = lateness.sum();
+        summary.lateness_host_ns = host_ns;
         summary
     }
 }
@@ -300,6 +310,10 @@ pub struct Summary {
     pub early: u64,
     /// How long after their time completions were posted.
     pub lateness: Percentiles,
+    /// The lateness of all completions together.
+    pub lateness_sum_ns: u64,
+    /// The part of it during which the host kept the device from its core.
+    pub lateness_host_ns: u64,
     /// The guest's exits, whatever for, if somebody counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exits: Option<ExitTotals>,
@@ -309,6 +323,12 @@ impl Summary {
     /// Commands completed on I/O queues.
     pub fn commands(&self) -> u64 {
         self.polled_commands.saturating_add(self.irq_commands)
+    }
+
+    /// What part of all lateness is the host's doing, 0 to 1; 0 where nothing was late.
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn lateness_host_share(&self) -> f64 {
+        self.lateness_host_ns as f64 / self.lateness_sum_ns.max(1) as f64
     }
 
     /// Guest exits and ioeventfd signals for each command completed on an I/O queue; `None` when
@@ -323,7 +343,8 @@ impl std::fmt::Display for Summary {
         write!(
             f,
             "{} commands polled, {} by interrupt ({} interrupts), {} failed; {} doorbells trapped; \
-             {} bytes read, {} written; lateness p50 {} ns, p99 {} ns, max {} ns, {} early",
+             {} bytes read, {} written; lateness p50 {} ns, p99 {} ns, max {} ns, {:.0} % of it the \
+             host's, {} early",
             self.polled_commands,
             self.irq_commands,
             self.interrupts,
@@ -334,6 +355,7 @@ impl std::fmt::Display for Summary {
             self.lateness.p50_ns,
             self.lateness.p99_ns,
             self.lateness.max_ns,
+            100.0 * self.lateness_host_share(),
             self.early,
         )?;
         if let Some(exits) = self.exits {

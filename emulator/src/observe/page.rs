@@ -107,7 +107,9 @@ pub struct QueueRecord {
     pub lateness_max_ns: U64,
     /// Timed completions posted before their time: always 0, but counted, not claimed.
     pub early: U64,
-    reserved: [u8; 160],
+    /// Part of that sum during which the host kept the device from its core, in nanoseconds.
+    pub lateness_host_ns: U64,
+    reserved: [u8; 152],
     /// Lateness histogram.
     pub lateness: [U64; BUCKETS],
 }
@@ -212,6 +214,7 @@ fn record(qid: u16, queue: &QueueCounters, state: QueueState) -> QueueRecord {
     record.opcodes = queue.opcodes.map(U64::new);
     record.lateness_sum_ns.set(queue.lateness.sum());
     record.lateness_max_ns.set(queue.lateness.max());
+    record.lateness_host_ns.set(queue.lateness_host_ns);
     record.lateness = queue.lateness.buckets().map(U64::new);
     record
 }
@@ -285,5 +288,6 @@ fn counters_of(record: &QueueRecord) -> QueueCounters {
             record.lateness_sum_ns.get(),
             record.lateness_max_ns.get(),
         ),
+        lateness_host_ns: record.lateness_host_ns.get(),
     }
 }

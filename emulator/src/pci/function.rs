@@ -144,6 +144,16 @@ impl NvmeFunction {
         self.engine.is_idle() && !self.wants_retry()
     }
 
+    /// Whether the last step found nothing to do.
+    pub fn is_quiet(&self) -> bool {
+        self.engine.is_quiet()
+    }
+
+    /// See [`Engine::was_away`].
+    pub fn was_away(&mut self, since: Nanos) {
+        self.engine.was_away(since);
+    }
+
     /// Whether a message waits for room in the port, which must be tried again.
     pub fn wants_retry(&self) -> bool {
         self.msix.wants_retry()
@@ -316,6 +326,16 @@ impl FunctionLane {
     /// See [`NvmeFunction::is_idle`].
     pub fn is_idle(&self) -> bool {
         self.lane.is_idle() && !self.wants_retry()
+    }
+
+    /// See [`NvmeFunction::is_quiet`].
+    pub fn is_quiet(&self) -> bool {
+        self.lane.is_quiet()
+    }
+
+    /// See [`Engine::was_away`].
+    pub fn was_away(&mut self, since: Nanos) {
+        self.lane.was_away(since);
     }
 
     /// See [`NvmeFunction::wants_retry`].

@@ -4,7 +4,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::sweep::seed::{SUBMIT_NS, SeedRow};
-use crate::sweep::{DeviceCounts, Document, Exits, IoPath, Row, RunSummary};
+use crate::sweep::{DeviceCounts, Document, Exits, IoPath, Row, RunSummary, host_share};
 
 /// Where a table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,13 @@ pub fn counters(document: &Document, style: Style) -> String {
         ("p99, worst depth", |rows| {
             worst(rows, |d| d.lateness_p99_ns)
         }),
+        ("of all lateness the host's", |rows| {
+            host_share(counted(rows)?).map(percent)
+        }),
+        ("early", |rows| {
+            let early: Option<u64> = counted(rows)?.iter().map(|d| d.early).sum();
+            early.map(|early| early.to_string())
+        }),
     ];
     if document.summary.exits.is_some() {
         columns.push(("exits per I/O", |rows| {
@@ -116,6 +123,11 @@ fn sum(rows: &[Row], field: fn(&DeviceCounts) -> u64) -> Option<String> {
 fn worst(rows: &[Row], field: fn(&DeviceCounts) -> u64) -> Option<String> {
     let worst = counted(rows)?.into_iter().map(field).max()?;
     Some(format!("{worst} ns"))
+}
+
+/// What part of all lateness is the host's doing, in percent.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.0} %", 100.0 * share)
 }
 
 fn exits(rows: &[Row]) -> Option<Exits> {
@@ -221,6 +233,8 @@ mod tests {
                 lateness_p99_ns: 200,
                 lateness_max_ns: Some(300),
                 early: Some(0),
+                lateness_sum_ns: Some(1000),
+                lateness_host_ns: Some(250),
                 exits: None,
             }),
             ratio_to_reference: None,

@@ -103,6 +103,12 @@ pub struct DeviceCounts {
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early: Option<u64>,
+    /// The lateness of all completions together, in nanoseconds; absent in results of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateness_sum_ns: Option<u64>,
+    /// The part of it during which the host kept the device from its core; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lateness_host_ns: Option<u64>,
     /// Exits to the host; absent where the machine does not count them.
     #[serde(flatten)]
     pub exits: Option<Exits>,
@@ -164,9 +170,23 @@ impl DeviceCounts {
             lateness_p99_ns: counted.lateness.p99_ns,
             lateness_max_ns: Some(counted.lateness.max_ns),
             early: Some(counted.early),
+            lateness_sum_ns: Some(counted.lateness_sum_ns),
+            lateness_host_ns: Some(counted.lateness_host_ns),
             exits: counted.exits.map(|exits| Exits::of(&exits).over(ios)),
         }
     }
+}
+
+/// What part of all lateness is the host's doing, 0 to 1; `None` where it is not known, or where
+/// nothing was late.
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+pub fn host_share<'a>(counted: impl IntoIterator<Item = &'a DeviceCounts>) -> Option<f64> {
+    let (mut sum, mut host) = (0, 0);
+    for counts in counted {
+        sum += counts.lateness_sum_ns?;
+        host += counts.lateness_host_ns?;
+    }
+    (sum > 0).then(|| host as f64 / sum as f64)
 }
 
 /// A run as a whole.

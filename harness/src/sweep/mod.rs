@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest::Flavour;
 
-pub use document::{DeviceCounts, Document, Exits, KernelIdentity, Row, RunSummary};
+pub use document::{DeviceCounts, Document, Exits, KernelIdentity, Row, RunSummary, host_share};
 pub use job::{Common, ENGINE, Extent, batch, resolve};
 pub use run::{SweepResult, SweepSpec, counters_between, run};
 

@@ -97,6 +97,30 @@ fn timed_command_completes_at_its_time_and_not_before() {
     assert_eq!(host.engine.counters().summary().early, 0);
 }
 
+/// The part of a completion's lateness during which the device had no core is the host's doing: not
+/// what it was late before, and nothing of a later step's.
+#[test]
+fn lateness_while_away_is_the_hosts() {
+    let mut host = Host::new(slow(4, 5_000));
+    let queue = host.make_queue(64, true);
+    let mut late = |away_after: Option<u64>, by: u64| {
+        host.put(queue, transfer(NvmOpcode::READ, 0, 8));
+        host.ring(queue);
+        let due = host.step().unwrap();
+        host.now = due + by;
+        if let Some(after) = away_after {
+            host.engine.was_away(due + after - 1_000);
+        }
+        host.step();
+        host.engine.counters().queues()[1].lateness_host_ns
+    };
+    assert_eq!(late(None, 700), 0);
+    assert_eq!(late(Some(0), 700), 700);
+    assert_eq!(late(Some(1_200), 700), 700 + 500);
+    assert_eq!(late(None, 700), 1_200);
+    assert_eq!(host.engine.counters().queues()[1].lateness.sum(), 4 * 700);
+}
+
 #[test]
 fn polled_queue_never_raises_an_interrupt() {
     let mut host = Host::instant();

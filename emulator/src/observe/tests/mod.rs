@@ -12,6 +12,7 @@ fn sample() -> Counters {
     queue.count_opcode(0x02);
     queue.count_opcode(0xFF);
     queue.lateness.record(120);
+    queue.lateness_host_ns = 30;
     counters
 }
 
@@ -60,6 +61,7 @@ fn summary_leaves_the_admin_queue_out() {
     assert_eq!(summary.irq_commands, 0);
     assert_eq!(summary.polled_commands, 10);
     assert_eq!(summary.lateness.max_ns, 120);
+    assert!((summary.lateness_host_share() - 0.25).abs() < 1e-9);
 }
 
 #[test]

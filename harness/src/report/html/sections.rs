@@ -9,8 +9,8 @@ use super::markup::{Escaped, table};
 use super::scale::{Axis, Scale};
 use crate::exit::Failure;
 use crate::report::read::Run;
-use crate::report::table::{microseconds, thousands};
-use crate::sweep::{DeviceCounts, Document, IoPath, Row};
+use crate::report::table::{microseconds, percent, thousands};
+use crate::sweep::{DeviceCounts, Document, IoPath, Row, host_share};
 
 /// A chart as wide as the page.
 const WIDE: (f64, f64) = (920.0, 440.0);
@@ -130,7 +130,16 @@ pub(super) fn lateness(run: &Run) -> Option<Section> {
         ("posted after the modelled time", time),
         series,
     );
-    let header = ["Depth", "Path", "p50", "p99", "longest", "early"].map(str::to_owned);
+    let header = [
+        "Depth",
+        "Path",
+        "p50",
+        "p99",
+        "longest",
+        "the host's",
+        "early",
+    ]
+    .map(str::to_owned);
     let rows = document.rows.iter().filter_map(|row| {
         let counted = row.counted.as_ref()?;
         let unknown = || "-".to_owned();
@@ -141,6 +150,7 @@ pub(super) fn lateness(run: &Run) -> Option<Section> {
             time(nanoseconds(counted.lateness_p50_ns)),
             time(nanoseconds(counted.lateness_p99_ns)),
             longest.map_or_else(unknown, time),
+            host_share([counted]).map_or_else(unknown, percent),
             counted
                 .early
                 .map_or_else(unknown, |early| early.to_string()),
@@ -150,7 +160,8 @@ pub(super) fn lateness(run: &Run) -> Option<Section> {
         title: "Lateness of the device",
         body: format!(
             "{chart}<p>How long after its modelled time a completion was posted; what is below 1 ns is drawn at 1 ns. \
-             None may be early.</p>\n{}",
+             None may be early. \"The host's\" is the part of it during which the host ran something else on the \
+             device's core.</p>\n{}",
             table(&header, &rows.collect::<Vec<_>>())
         ),
     })
