@@ -27,7 +27,8 @@ use crate::frontend::vhost_user::{Server, VirtualServer};
 use crate::media::Backing;
 use crate::observe::Trace;
 use crate::pci::{Identity, NvmeFunction};
-use crate::timing::{Model, units::setting};
+use crate::timing::units::{self, setting};
+use crate::timing::{Floor, Model, Nanos};
 
 pub use vmm::HugePagesChoice;
 
@@ -151,6 +152,10 @@ struct DeviceArgs {
     /// After how long without work the poller sleeps: 500us, 2ms, 1s or never
     #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = parse_idle)]
     idle_sleep: IdleSleep,
+    /// What the way from a doorbell to the device and back takes on this machine (hipri bench floor):
+    /// it is subtracted from the profile's times, and a profile that wants less is refused
+    #[arg(long, value_name = "TIME", default_value = "0ns", value_parser = units::duration)]
+    floor: Nanos,
     /// How the guest's doorbells reach the device
     #[arg(long, value_enum, default_value_t = Doorbells::Auto)]
     doorbells: Doorbells,
@@ -289,6 +294,11 @@ fn serve_in_virtual_time(
             "--doorbells shadow: in virtual time nobody polls memory; take exit"
         )));
     }
+    if device.floor > 0 {
+        return Err(usage(anyhow::anyhow!(
+            "--floor: in virtual time the way to the device takes nothing of its own"
+        )));
+    }
     if device.control.is_some() {
         return Err(usage(anyhow::anyhow!(
             "--control: in virtual time the device hears only its guest, so that a run can be repeated"
@@ -347,13 +357,14 @@ impl DeviceArgs {
         let device = DeviceConfig::load(&self.device).map_err(usage)?;
         self.check_pollers(&device)?;
         let profile = config::load_profile(&self.profile).map_err(usage)?;
+        profile.check_floor(self.floor()).map_err(usage)?;
         let rules = self.faults.as_deref().map(Rules::read);
         let rules = rules.transpose().map_err(usage)?;
         let (mut controller, namespaces) = device.open().map_err(usage)?;
         controller.doorbells = self.doorbells.mode(best);
         let vectors = controller.vectors;
-        let engine =
-            Engine::new(controller, namespaces, Model::new(profile, self.seed)).map_err(usage)?;
+        let model = Model::new(profile, self.seed).with_floor(self.floor);
+        let engine = Engine::new(controller, namespaces, model).map_err(usage)?;
         let mut function = NvmeFunction::new(engine, &Identity::default(), vectors);
         if let Some(rules) = rules {
             log::info!("{} fault rules are in force", rules.len());
@@ -363,6 +374,13 @@ impl DeviceArgs {
             function.engine_mut().set_trace(self.trace_to(file)?);
         }
         Ok(function)
+    }
+
+    fn floor(&self) -> Floor {
+        Floor {
+            response: self.floor,
+            ..Floor::default()
+        }
     }
 
     fn trace_to(&self, file: &Path) -> Result<Trace, Failure> {

@@ -9,8 +9,10 @@
 //!
 //! `pci` also imports `controller`; `observe` is imported by those that count and imports only
 //! `spec`; `control` sits beside `frontend`. `timing` and `spec` import nothing of ours. `reference`
-//! measures the machine, not the device, and is for those that measure.
+//! measures the machine, not the device, and is for those that measure; `bench` measures the device
+//! without a guest's kernel, and imports whatever it measures.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -143,6 +143,25 @@ fn unknown_profile_is_refused() {
 }
 
 #[test]
+fn profile_below_the_floor_is_refused() {
+    let (_folder, socket) = folder();
+    let socket = socket.to_str().expect("a plain path");
+
+    let output = run(&[
+        "serve",
+        "vhost-user",
+        "--socket",
+        socket,
+        "--profile",
+        "low-latency",
+        "--floor",
+        "5us",
+    ]);
+
+    assert_refused(output, 2, &["low-latency", "read.time", "5000 ns"]);
+}
+
+#[test]
 fn mapped_doorbells_are_refused() {
     let (_folder, socket) = folder();
     let socket = socket.to_str().expect("a plain path");

@@ -47,8 +47,9 @@ Exit codes:
 it: 0 good, 1 bad, 125 cannot be judged, 128 and more stop.
 
 An option that shows [env: HIPRI_NAME] can be given in the environment. hipri.toml in the current
-directory may set profile, device, accel, mem, cpus, pollers, pin, doorbells, huge-pages, append,
-share, kernel-source, seed, out, paths, depths, runtime and workload. The command line wins over the environment, that over the file.";
+directory may set profile, device, accel, mem, cpus, pollers, pin, doorbells, huge-pages, time, costs,
+floor, trace, append, share, kernel-source, seed, out, paths, depths, runtime, ios and workload. The
+command line wins over the environment, that over the file.";
 
 impl ExitReason {
     /// The process's exit code.

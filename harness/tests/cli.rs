@@ -63,6 +63,41 @@ fn qemu_dry_run_needs_no_qemu_and_tells_what_has_no_effect() {
 }
 
 #[test]
+fn profile_below_the_floor_is_refused_before_anything_is_built() {
+    let here = folder();
+    let profile = here.path().join("mine.toml");
+    let service = "time = \"1us\"\n";
+    let text = format!(
+        "front_end = \"50ns\"\nunits = 1\nstripe = \"4KiB\"\n\
+         [read]\n{service}[write]\n{service}[other]\n{service}"
+    );
+    std::fs::write(&profile, text).expect("a file");
+    hipri(&here)
+        .args(["sweep", "--time", "real", "--floor", "2us", "--profile"])
+        .arg(&profile)
+        .assert()
+        .code(2)
+        .stderr(contains("mine.toml: read.time").and(contains("1050 ns")));
+}
+
+#[test]
+fn floor_is_refused_where_it_has_no_effect() {
+    let here = folder();
+    for (words, reason) in [
+        (&["--time", "virtual"][..], "virtual time"),
+        (&["--accel", "qemu"], "no speed model"),
+        (&["--doorbells", "exit"], "exit"),
+    ] {
+        hipri(&here)
+            .args(["sweep", "--dry-run", "--floor", "100ns"])
+            .args(words)
+            .assert()
+            .code(2)
+            .stderr(contains("--floor has no effect").and(contains(reason)));
+    }
+}
+
+#[test]
 fn qemu_default_profile_is_no_reason_to_warn() {
     let here = folder();
     hipri(&here)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What the device itself costs, without a guest: one thread is the poller, the other plays the
-//! driver with shadow doorbells, each on a core of its own. Every figure is printed beside what the
+//! What the device itself costs, without a guest: its poller on one core, a driver with shadow
+//! doorbells ([`emulator::bench::Driver`]) on another. Every figure is printed beside what the
 //! same machine does at best in the same run: a cache line's round trip between the two cores, and
 //! 4 KiB copies out of a large area.
 //!
@@ -10,22 +10,23 @@
 //!
 //! `cargo bench -p emulator` (two cores or more).
 
-mod rig;
-
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use emulator::controller::BlockSize;
-use emulator::media::Backing;
+use emulator::bench::{Access, Driver};
+use emulator::controller::{BlockSize, ControllerConfig, NamespaceConfig};
+use emulator::engine::Engine;
+use emulator::media::{self, Backing, Media, MediaConfig};
+use emulator::pci::{Identity, NvmeFunction};
 use emulator::reference::{Reference, WINDOW, Windows, two_cores};
-
-use rig::{Access, Rig};
+use emulator::timing::{Model, Profile};
+use vm_memory::VolatileSlice;
 
 /// Size of the namespaces and of the area that the reference copies from, in bytes: far more than
 /// any cache.
 const AREA: u64 = 1 << 30;
 /// Commands in flight when the number of commands is measured.
-const DEPTH: u32 = 64;
+const DEPTH: u16 = 64;
 
 /// One benchmark of commands a second.
 struct Case {
@@ -112,6 +113,49 @@ fn main() {
     }
 }
 
+/// A device without delays, served on `core`, and its driver. All of a medium in memory is written:
+/// the host gives memory only to what was, and that takes its time.
+fn driver(backing: &Backing, core: usize) -> Driver {
+    let mut media = media::open(&MediaConfig::new(backing.clone(), AREA)).expect("a medium");
+    if matches!(backing, Backing::Ram) {
+        fill(&mut *media);
+    }
+    let config = ControllerConfig {
+        queue_pairs: 4,
+        vectors: 2,
+        ..ControllerConfig::default()
+    };
+    let vectors = config.vectors;
+    let namespace = NamespaceConfig {
+        media,
+        block_size: BlockSize::B512,
+    };
+    let profile = Profile::load("floor").expect("the floor profile");
+    let engine = Engine::new(config, vec![namespace], Model::new(profile, 1)).expect("a device");
+    let function = NvmeFunction::new(engine, &Identity::default(), vectors);
+    Driver::start(function, AREA, BlockSize::B512, core).expect("a device that comes up")
+}
+
+fn fill(media: &mut dyn Media) {
+    let mut piece = vec![0x5A; 1 << 20];
+    let piece = VolatileSlice::from(piece.as_mut_slice());
+    for offset in (0..AREA).step_by(1 << 20) {
+        media.write(offset, &piece).expect("room");
+    }
+}
+
+fn run(
+    driver: &mut Driver,
+    core: usize,
+    access: Access,
+    depth: u16,
+    commands: u64,
+    windows: &mut Windows,
+) -> Duration {
+    let spent = driver.run(core, access, depth, commands, windows, &mut ());
+    spent.expect("a device that serves")
+}
+
 /// Commands a second of one poller. Gives the line to print, unless the benchmark was filtered out.
 fn commands(
     criterion: &mut Criterion,
@@ -123,11 +167,17 @@ fn commands(
     let mut group = criterion.benchmark_group("commands");
     group.throughput(Throughput::Elements(1));
     group.bench_function(BenchmarkId::from_parameter(case.name), |bencher| {
-        let mut rig = Rig::new(&case.backing, AREA, BlockSize::B512, DEPTH);
-        rig.fill();
+        let mut driver = driver(&case.backing, cores.1);
         bencher.iter_custom(|commands| {
             at_least_some_windows(commands, |commands| {
-                rig.run(cores, case.access, DEPTH, commands, &mut windows)
+                run(
+                    &mut driver,
+                    cores.0,
+                    case.access,
+                    DEPTH,
+                    commands,
+                    &mut windows,
+                )
             })
         });
     });
@@ -161,11 +211,10 @@ fn latency(
     let access = Access::read(512);
     let mut group = criterion.benchmark_group("doorbell to completion");
     group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-        let mut rig = Rig::new(backing, AREA, BlockSize::B512, 1);
-        rig.fill();
+        let mut driver = driver(backing, cores.1);
         bencher.iter_custom(|commands| {
             at_least_some_windows(commands, |commands| {
-                rig.run(cores, access, 1, commands, &mut windows)
+                run(&mut driver, cores.0, access, 1, commands, &mut windows)
             })
         });
     });

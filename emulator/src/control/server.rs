@@ -209,10 +209,11 @@ fn speed<F: FrontEnd>(
     };
     let name = profile.name().to_owned();
     match poller.with_function(move |function, _| function.engine_mut().set_profile(profile)) {
-        Ok(()) => Answer {
+        Ok(Ok(())) => Answer {
             profile: Some(name),
             ..Answer::done()
         },
+        Ok(Err(error)) => Answer::refused(error),
         Err(gone) => Answer::refused(gone),
     }
 }

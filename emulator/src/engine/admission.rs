@@ -14,6 +14,8 @@ pub struct Admission {
     model: Owner,
     /// The model's own: it is looked at on every command.
     profile: Profile,
+    /// The model's own.
+    floor: Nanos,
 }
 
 enum Owner {
@@ -26,6 +28,7 @@ impl Admission {
     pub fn new(model: Model) -> Self {
         Self {
             profile: model.profile().clone(),
+            floor: model.floor(),
             model: Owner::One(Box::new(model)),
         }
     }
@@ -42,7 +45,13 @@ impl Admission {
         Self {
             model: Owner::Several(model),
             profile: self.profile.clone(),
+            floor: self.floor,
         }
+    }
+
+    /// See [`Model::floor`].
+    pub fn floor(&self) -> Nanos {
+        self.floor
     }
 
     /// See [`Model::last_start`]; 0 where several engines share the model.

@@ -28,7 +28,7 @@ use crate::controller::{
 use crate::dma::{DoorbellPage, GuestRam, ShadowDoorbells};
 use crate::observe::{Counters, Trace, VmExits};
 use crate::spec::Status;
-use crate::timing::{Model, Nanos, Profile};
+use crate::timing::{Floor, Model, Nanos, Profile, ProfileError};
 use aborts::HeldAbort;
 use admission::Admission;
 use doorbell_scan::DoorbellScan;
@@ -130,8 +130,16 @@ impl Engine {
     }
 
     /// Changes the speed of the commands that arrive from now on, while a guest runs.
-    pub fn set_profile(&mut self, profile: Profile) {
+    ///
+    /// # Errors
+    /// When the emulation cannot be so fast, as far as it knows its own floor.
+    pub fn set_profile(&mut self, profile: Profile) -> Result<(), ProfileError> {
+        profile.check_floor(Floor {
+            response: self.admission.floor(),
+            command: 0,
+        })?;
         self.admission.set_profile(profile);
+        Ok(())
     }
 
     /// Sets the composite temperature in kelvins. Beyond a threshold the host is warned.

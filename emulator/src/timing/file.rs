@@ -212,6 +212,11 @@ impl Profile {
         Self::check(&file, name, source)
     }
 
+    /// The file that it was made from.
+    pub(super) fn origin(&self) -> &str {
+        &self.source.origin
+    }
+
     /// The keys and values that it was made from.
     pub fn values(&self) -> &toml::Table {
         &self.source.table
@@ -264,10 +269,10 @@ fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), Str
 }
 
 /// The file that values come from, for messages.
-struct Origin<'a>(&'a str);
+pub(super) struct Origin<'a>(pub &'a str);
 
 impl Origin<'_> {
-    fn wrong(&self, key: &str, message: impl Into<String>) -> ProfileError {
+    pub(super) fn wrong(&self, key: &str, message: impl Into<String>) -> ProfileError {
         ProfileError::Value {
             origin: self.0.to_owned(),
             key: key.to_owned(),

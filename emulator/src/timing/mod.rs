@@ -4,6 +4,7 @@
 
 mod draw;
 mod file;
+mod floor;
 mod histogram;
 mod model;
 mod profile;
@@ -15,6 +16,7 @@ mod tests;
 
 pub(crate) use draw::{generator, mix, scale};
 pub use file::ProfileError;
+pub use floor::Floor;
 pub use histogram::Histogram;
 pub use model::Model;
 pub use profile::{Interference, PerByte, Profile, WriteCache};

@@ -22,6 +22,8 @@ pub struct Model {
     profile: Profile,
     instant: bool,
     seed: u64,
+    /// What the way of a command to the device and back takes besides.
+    floor: Nanos,
     front_end_free: Nanos,
     link_free: Nanos,
     /// When the write cache is empty, if nothing more is written.
@@ -39,6 +41,7 @@ impl Model {
         let mut model = Self {
             instant: profile.is_instant(),
             seed,
+            floor: 0,
             front_end_free: 0,
             link_free: 0,
             cache_empty: 0,
@@ -49,6 +52,20 @@ impl Model {
         };
         model.resize_units();
         model
+    }
+
+    /// With so much of each command's time already spent, or still to be spent, on the way to the
+    /// device and back ([`Floor::response`](super::Floor)): a command counts as arrived as long
+    /// before it is seen, so that its host sees it take what the profile says.
+    #[must_use]
+    pub fn with_floor(mut self, floor: Nanos) -> Self {
+        self.floor = floor;
+        self
+    }
+
+    /// What is subtracted: see [`Model::with_floor`].
+    pub fn floor(&self) -> Nanos {
+        self.floor
     }
 
     /// The speed that new commands get.
@@ -65,15 +82,15 @@ impl Model {
         self.resize_units();
     }
 
-    /// When a command that arrives at `arrival` completes: `arrival` or later. Arrivals of
-    /// successive calls do not go backwards. Never panics; times saturate.
+    /// When a command that arrives at `arrival` completes: `arrival` or later, less the floor.
+    /// Arrivals of successive calls do not go backwards. Never panics; times saturate.
     #[inline]
     pub fn admit(&mut self, arrival: Nanos, request: &Request) -> Nanos {
         if self.instant {
             self.last_start = arrival;
             return arrival;
         }
-        let start = self.take_in(arrival);
+        let start = self.take_in(arrival.saturating_sub(self.floor));
         let start = self.transfer(start, request);
         if let Some(interference) = self.profile.interference() {
             self.interfere(start, interference);

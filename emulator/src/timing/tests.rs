@@ -124,6 +124,24 @@ proptest! {
         }
     }
 
+    /// What is subtracted makes every command due earlier by just that, but for what the device
+    /// does at times of its own.
+    #[test]
+    fn floor_is_subtracted_from_every_command(
+        profile in profiles(),
+        stream in streams(),
+        floor in 0..2 * US,
+    ) {
+        let profile = Profile { interference: None, ..profile };
+        let later: Vec<_> = stream.iter().map(|(arrival, request)| (arrival + floor, *request)).collect();
+        let mut model = Model::new(profile.clone(), 7).with_floor(floor);
+        let instant = profile.is_instant();
+        for ((arrival, request), due) in later.iter().zip(due(&profile, &later)) {
+            let subtracted = model.admit(*arrival, request);
+            prop_assert_eq!(subtracted, if instant { due } else { due - floor });
+        }
+    }
+
     /// At no time are more stripes in service than there are units: what is served up to any moment
     /// fits into the time that the units had.
     #[test]

@@ -120,6 +120,7 @@ fn device_with(profile: &str, doorbells: Doorbells) -> NvmeFunction {
         queue_pairs: 4,
         profile: Profile::load(profile).expect("a profile that is built in"),
         seed: 1,
+        floor: 0,
         filled: false,
     }
     .build()

@@ -218,7 +218,8 @@ impl Host {
     }
 
     pub fn set_profile(&mut self, slow: bool) {
-        self.function.engine_mut().set_profile(profile(slow));
+        let set = self.function.engine_mut().set_profile(profile(slow));
+        set.expect("no floor was set");
     }
 
     pub fn set_temperature(&mut self, kelvins: u16) {

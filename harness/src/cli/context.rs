@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use emulator::config::DeviceConfig;
+use emulator::timing::Profile;
 use hipri_agent::{CommandList, MountEntry};
 
 use super::options::TimeChoice;
@@ -76,6 +77,7 @@ impl Context {
             seed: settings.seed,
             doorbells: settings.told.doorbells,
             faults: None,
+            floor: 0,
         };
         let machine = accel.accel.machine();
         let time = settings.time.unwrap_or_else(|| usual(accel.accel));
@@ -108,7 +110,7 @@ impl Context {
             })?;
             machine.share(&canonical)
         });
-        Ok(Self {
+        let context = Self {
             repository,
             placement,
             cpus,
@@ -122,7 +124,9 @@ impl Context {
             costs_file,
             share: share.transpose()?,
             settings,
-        })
+        };
+        context.check_floor_told()?;
+        Ok(context)
     }
 
     /// What executes the guest.
@@ -212,9 +216,14 @@ impl Context {
 
 /// The emulator's own reading of its files: a mistake is told before anything is built.
 fn load_configs(spec: &DeviceSpec) -> Result<DeviceConfig, Failure> {
-    emulator::config::load_profile(&spec.profile.display().to_string())
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    load_profile(spec)?;
     DeviceConfig::load(&spec.device.display().to_string())
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// The speed profile.
+pub(super) fn load_profile(spec: &DeviceSpec) -> Result<Profile, Failure> {
+    emulator::config::load_profile(&spec.profile.display().to_string())
         .map_err(|error| Failure::usage(error.to_string()))
 }
 

@@ -42,7 +42,7 @@ pub struct LaunchOptions {
 /// As the exit codes say.
 pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = MachineSettings::resolve(&options.machine, &SettingsFile::load()?)?;
-    let context = Context::new(settings)?;
+    let mut context = Context::new(settings)?;
     let progress = progress::for_stderr();
     context.warn(progress.as_ref());
     let kernel = options.kernel.checked(context.machine_kind())?;
@@ -68,6 +68,7 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     if verbose > 0 {
         context.announce(progress.as_ref());
     }
+    context.settle_floor(progress.as_ref())?;
     let flavours: &[Flavour] = match &kernel {
         KernelChoice::Ours(flavour) => &[*flavour],
         KernelChoice::File(_) => &[],

@@ -5,6 +5,7 @@ mod bench;
 mod bisect;
 mod compare;
 mod context;
+mod floor;
 mod guest;
 mod kernel;
 mod launch;

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use emulator::cli::{Doorbells, HugePagesChoice};
 use serde::{Deserialize, Serialize};
 
+use super::floor::FloorChoice;
 use crate::machine::Pin;
 use crate::machine::accel::AccelChoice;
 use crate::sweep::{IoPath, Reference};
@@ -56,6 +57,11 @@ pub struct MachineOptions {
     /// [default: seed].
     #[arg(long, env = "HIPRI_COSTS", value_name = "NAME|PATH")]
     pub costs: Option<String>,
+    /// What the way of a command to the device and back takes, which is subtracted from the
+    /// profile's times in real time: auto (measured before), off, or a time such as 130ns [default:
+    /// auto].
+    #[arg(long, env = "HIPRI_FLOOR", value_name = "TIME")]
+    pub floor: Option<FloorChoice>,
     /// Keeps a trace of every command that the device gets, in the result folder; on uml.
     #[arg(long, env = "HIPRI_TRACE")]
     pub trace: bool,

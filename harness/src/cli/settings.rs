@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use emulator::cli::{Doorbells, HugePagesChoice};
 use serde::Deserialize;
 
+use super::floor::FloorChoice;
 use super::options::{CPUS, MachineOptions, POLLERS, SweepOptions, TimeChoice, parse_memory};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
@@ -33,6 +34,7 @@ pub struct SettingsFile {
     huge_pages: Option<HugePagesChoice>,
     time: Option<TimeChoice>,
     costs: Option<String>,
+    floor: Option<String>,
     trace: Option<bool>,
     append: Option<Vec<String>>,
     share: Option<PathBuf>,
@@ -94,6 +96,8 @@ pub struct MachineSettings {
     pub share: Option<PathBuf>,
     /// Where the kernel comes from, if not from the package.
     pub kernel_source: Option<PathBuf>,
+    /// What is subtracted for the way to the device.
+    pub floor: FloorChoice,
     /// Seed of everything that is drawn.
     pub seed: u64,
     /// The result folder.
@@ -109,6 +113,7 @@ impl MachineSettings {
     /// Exit 2, when the file's value is none.
     pub fn resolve(options: &MachineOptions, file: &SettingsFile) -> Result<Self, Failure> {
         let file_memory = parsed("mem", file.mem.as_deref(), parse_memory)?;
+        let file_floor = parsed("floor", file.floor.as_deref(), str::parse)?;
         let file_pin = parsed("pin", file.pin.as_deref(), Pin::parse)?;
         within("cpus", file.cpus, &CPUS)?;
         within("pollers", file.pollers, &POLLERS)?;
@@ -148,6 +153,7 @@ impl MachineSettings {
                 .collect(),
             share: path(&options.share, &file.share),
             kernel_source: path(&options.kernel_source, &file.kernel_source),
+            floor: options.floor.or(file_floor).unwrap_or_default(),
             seed: options.seed.or(file.seed).unwrap_or(1),
             out: path(&options.out, &file.out),
             dry_run: options.dry_run,

@@ -165,7 +165,11 @@ impl Session<'_> {
         let contexts: Vec<_> = self
             .suites
             .iter()
-            .map(|(_, suite)| Context::new(self.settings(suite, &file)?))
+            .map(|(_, suite)| {
+                let mut context = Context::new(self.settings(suite, &file)?)?;
+                context.settle_floor(progress)?;
+                Ok(context)
+            })
             .collect::<anyhow::Result<_>>()?;
         let mut warned = BTreeSet::new();
         for warning in contexts.iter().flat_map(|context| &context.warnings) {

@@ -78,13 +78,14 @@ fn enough(extent: Extent, depths: &[u32]) -> Result<(), Failure> {
 /// As the exit codes say.
 pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<ExitCode> {
     let settings = SweepSettings::resolve(options, &SettingsFile::load()?)?;
-    let plan = Plan::new(settings, |accel| what.usual_time(accel))?;
+    let mut plan = Plan::new(settings, |accel| what.usual_time(accel))?;
     let progress = progress::for_stderr();
     plan.context.warn(progress.as_ref());
     if plan.settings.machine.dry_run {
         return plan.dry_run();
     }
     plan.context.announce(progress.as_ref());
+    plan.context.settle_floor(progress.as_ref())?;
     let guest = plan.guest(progress.as_ref())?;
     let out = plan.settings.machine.out.clone();
     let (folder, document) = plan.measure(&guest, out.as_deref(), verbose, progress.as_ref())?;
@@ -231,6 +232,7 @@ fn environment(context: &Context, boot_ns: Vec<u64>) -> Environment {
         host: context.host.clone(),
         accel: context.accel.clone(),
         placement: context.placement.clone(),
+        floor_ns: context.device.floor,
         placement_note: context.placement.describe(),
         seed: context.settings.seed,
         memory_mib: context.memory_mib(None),

@@ -44,6 +44,9 @@ pub struct DeviceSpec {
     pub doorbells: Option<Doorbells>,
     /// The file of the rules by which it errs, if it does.
     pub faults: Option<PathBuf>,
+    /// What the way of a command to the device and back takes, which is subtracted from the
+    /// profile's times; in nanoseconds.
+    pub floor: u64,
 }
 
 impl DeviceSpec {
@@ -62,6 +65,9 @@ impl DeviceSpec {
         }
         if let Some(rules) = &self.faults {
             words.extend(["--faults".into(), rules.clone().into()]);
+        }
+        if self.floor > 0 {
+            words.extend(["--floor".into(), format!("{}ns", self.floor).into()]);
         }
         words
     }

@@ -26,6 +26,8 @@ pub struct Environment {
     pub placement: Placement,
     /// The same in words.
     pub placement_note: String,
+    /// What the device subtracted for the way to it and back, in nanoseconds.
+    pub floor_ns: u64,
     /// Seed of service times and random offsets.
     pub seed: u64,
     /// The guest's memory, in MiB.

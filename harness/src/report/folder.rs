@@ -157,7 +157,7 @@ fn markdown(document: &Document, environment: &Environment) -> String {
          ## Submission\n\n{submission}\n\n\
          ## Counters\n\n{counters}\n\n\
          ## Circumstances\n\n\
-         * accel: {accel} ({reason}){executor}; processors: {cpus}; {placement}\n\
+         * accel: {accel} ({reason}){executor}; processors: {cpus}; {placement}; {floor} ns subtracted for the way to the device\n\
          * device: {device}\n\
          * host: {cpu}, {cores} cores, Linux {kernel}, clock source {clock}, transparent huge pages {thp}\n\
          {kernels}\n\
@@ -186,6 +186,7 @@ fn markdown(document: &Document, environment: &Environment) -> String {
         cpus = environment.cpus,
         device = environment.device,
         placement = environment.placement_note,
+        floor = environment.floor_ns,
         cpu = host.cpu,
         cores = host.cores.len(),
         kernel = host.kernel,

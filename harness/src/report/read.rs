@@ -38,6 +38,8 @@ pub struct Circumstances {
     pub host: HostName,
     /// Which cores were used, in words.
     pub placement_note: String,
+    /// What the device subtracted for the way to it and back, in nanoseconds.
+    pub floor_ns: u64,
     /// Seed of service times and random offsets.
     pub seed: u64,
 }

@@ -226,6 +226,7 @@ mod tests {
             seed: 1,
             doorbells: None,
             faults: None,
+            floor: 0,
         };
         Qemu.check_device(&spec, &device)
     }

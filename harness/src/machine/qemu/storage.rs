@@ -148,6 +148,7 @@ mod tests {
             seed: 1,
             doorbells: None,
             faults: None,
+            floor: 0,
         };
         let storage = Storage::make(&spec, folder.path());
         (folder, storage)

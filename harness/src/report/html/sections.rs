@@ -179,6 +179,10 @@ pub(super) fn circumstances(run: &Run) -> Section {
             format!("{}, Linux {}", about.host.cpu, about.host.kernel),
         ),
         ("cores", about.placement_note.clone()),
+        (
+            "subtracted for the way to the device",
+            format!("{} ns", about.floor_ns),
+        ),
     ];
     let mut kernels: Vec<String> = Vec::new();
     for row in &run.document.rows {

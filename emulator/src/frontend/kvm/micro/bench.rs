@@ -170,6 +170,7 @@ impl Plan {
                 MicroError::Failed(format!("the profile without delays: {error}"))
             })?,
             seed: 1,
+            floor: 0,
             filled: true,
         };
         Ok(setup.build()?)

@@ -8,7 +8,7 @@ use crate::controller::{BlockSize, ControllerConfig, DoorbellMode, NamespaceConf
 use crate::engine::Engine;
 use crate::media::{self, Backing, Media, MediaConfig, MediaError, OpenError};
 use crate::pci::{Identity, NvmeFunction};
-use crate::timing::{Model, Profile};
+use crate::timing::{Model, Nanos, Profile};
 
 /// A controller with one namespace in memory.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct DeviceSetup {
     pub profile: Profile,
     /// Seed of the timing model.
     pub seed: u64,
+    /// What the timing model subtracts ([`Model::with_floor`]).
+    pub floor: Nanos,
     /// Whether all of the namespace is written before: the host gives memory only to what was.
     pub filled: bool,
 }
@@ -73,7 +75,8 @@ impl DeviceSetup {
             media,
             block_size: self.block,
         };
-        let engine = Engine::new(config, vec![namespace], Model::new(self.profile, self.seed))?;
+        let model = Model::new(self.profile, self.seed).with_floor(self.floor);
+        let engine = Engine::new(config, vec![namespace], model)?;
         Ok(NvmeFunction::new(engine, &Identity::default(), vectors))
     }
 }

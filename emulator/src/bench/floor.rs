@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The device's own floor: what it takes when the profile takes nothing.
+
+use super::{Access, BenchError, Driver};
+use crate::controller::BlockSize;
+use crate::frontend::kvm::micro::{DeviceSetup, Doorbells};
+use crate::reference::{WINDOW, Windows};
+use crate::timing::{Floor, Nanos, Profile};
+
+/// The profile that adds no time.
+pub(super) const NO_DELAY: &str = include_str!("../../../configs/profiles/floor.toml");
+/// Bytes of the namespace: half of a usual second-level cache, so that it is the device that is
+/// measured, not the host's memory.
+pub(super) const AREA: u64 = 256 << 10;
+/// Commands in flight where many are served.
+const MANY: u16 = 32;
+/// Windows of each measurement: some milliseconds on a quiet machine.
+const WINDOWS: u64 = 40;
+
+/// Measures the floor between two cores: the driver's and the poller's. Of the quietest tenth of
+/// many short windows, so that whatever else runs disturbs it as little as it can.
+///
+/// # Errors
+/// When a core cannot be used, or the host has no memory.
+pub fn measure_floor(cores: (usize, usize)) -> Result<Floor, BenchError> {
+    let profile = Profile::parse(NO_DELAY, "floor");
+    let profile = profile.map_err(|error| BenchError::Device(error.to_string()))?;
+    let mut driver = device(profile, 1, 0, cores.1)?;
+    let mut each = |depth| -> Result<Nanos, BenchError> {
+        let mut windows = Windows::default();
+        driver.run(
+            cores.0,
+            Access::read(512),
+            depth,
+            WINDOWS * WINDOW,
+            &mut windows,
+            &mut (),
+        )?;
+        let nanos = windows.nanos_each();
+        let nanos = nanos.ok_or_else(|| BenchError::Device("nothing was measured".into()))?;
+        Ok(whole(nanos))
+    };
+    Ok(Floor {
+        response: each(1)?,
+        command: each(MANY)?,
+    })
+}
+
+/// A driver of a device of this speed, whose poller is on `core`.
+pub(super) fn device(
+    profile: Profile,
+    seed: u64,
+    floor: Nanos,
+    core: usize,
+) -> Result<Driver, BenchError> {
+    let function = setup(profile, seed, floor).build();
+    let function = function.map_err(|error| BenchError::Device(error.to_string()))?;
+    Driver::start(function, AREA, BlockSize::B512, core)
+}
+
+/// A device of this speed, with so much subtracted.
+pub(super) fn setup(profile: Profile, seed: u64, floor: Nanos) -> DeviceSetup {
+    DeviceSetup {
+        doorbells: Doorbells::Shadow,
+        bytes: AREA,
+        block: BlockSize::B512,
+        queue_pairs: 2,
+        profile,
+        seed,
+        floor,
+        filled: true,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a few nanoseconds to some seconds"
+)]
+pub(super) fn whole(nanos: f64) -> Nanos {
+    nanos.round() as Nanos
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The emulator's own floor: measured before a guest runs in real time, and subtracted from what the
+//! profile says.
+
+use std::str::FromStr;
+
+use emulator::bench::{BenchError, measure_floor};
+use emulator::cli::Doorbells;
+use emulator::timing::{Floor, Nanos, units};
+
+use super::context::{Context, load_profile};
+use crate::exit::Failure;
+use crate::progress::Progress;
+
+/// What is subtracted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FloorChoice {
+    /// What is measured.
+    #[default]
+    Auto,
+    /// Nothing.
+    Off,
+    /// So much.
+    Told(Nanos),
+}
+
+impl FromStr for FloorChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            time => match units::duration(time) {
+                Ok(nanos) => Ok(Self::Told(nanos)),
+                Err(message) => Err(format!("is neither auto nor off nor a time: {message}")),
+            },
+        }
+    }
+}
+
+impl Context {
+    /// Refuses a time to subtract where there is nothing to subtract it from.
+    ///
+    /// # Errors
+    /// Exit 2.
+    pub(super) fn check_floor_told(&self) -> Result<(), Failure> {
+        match (self.settings.floor, self.nothing_to_subtract()) {
+            (FloorChoice::Told(_), Some(reason)) => {
+                Err(Failure::usage(format!("--floor has no effect: {reason}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Settles what the device subtracts, by measuring it if need be, which takes some milliseconds,
+    /// and checks that the profile is not faster.
+    ///
+    /// # Errors
+    /// Exit 2, when it is; exit 3, when nothing can be measured.
+    pub fn settle_floor(&mut self, progress: &dyn Progress) -> anyhow::Result<()> {
+        if self.nothing_to_subtract().is_some() {
+            return Ok(());
+        }
+        let profile = load_profile(&self.device)?;
+        let cores = self
+            .placement
+            .guest
+            .first()
+            .zip(self.placement.device.first());
+        let floor = match (self.settings.floor, cores) {
+            (FloorChoice::Told(response), _) => Floor {
+                response,
+                command: 0,
+            },
+            (FloorChoice::Auto, Some((&guest, &poller))) if !profile.is_instant() => {
+                let floor = measure_floor((guest, poller)).map_err(failure)?;
+                progress.line(&format!("floor of the emulator, subtracted: {floor}"));
+                floor
+            }
+            // Nobody knows which cores it will be, or no time is asked for.
+            (FloorChoice::Auto | FloorChoice::Off, _) => return Ok(()),
+        };
+        let of_all_pollers = Floor {
+            command: floor.command / u64::from(self.pollers.max(1)),
+            ..floor
+        };
+        profile
+            .check_floor(of_all_pollers)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        self.device.floor = floor.response;
+        Ok(())
+    }
+
+    /// Why the way to the device cannot be subtracted, if it cannot.
+    fn nothing_to_subtract(&self) -> Option<String> {
+        let device = self.machine_kind().device();
+        if !device.has_profile() {
+            return Some(format!("{device} has no speed model"));
+        }
+        if self.virtual_time.is_some() {
+            return Some("in virtual time the way to the device takes nothing of its own".into());
+        }
+        (self.device.doorbells == Some(Doorbells::Exit))
+            .then(|| "with --doorbells exit the way to the device is another one".into())
+    }
+}
+
+/// What was wrong, as an exit code says it.
+pub(super) fn failure(error: BenchError) -> Failure {
+    match error {
+        BenchError::Profile(error) => Failure::usage(error.to_string()),
+        error => Failure::infrastructure(format!("measuring the device: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choice_is_auto_or_off_or_a_time() {
+        assert_eq!("auto".parse(), Ok(FloorChoice::Auto));
+        assert_eq!("off".parse(), Ok(FloorChoice::Off));
+        assert_eq!("0.2us".parse(), Ok(FloorChoice::Told(200)));
+        assert!("5".parse::<FloorChoice>().unwrap_err().contains("neither"));
+    }
+}
