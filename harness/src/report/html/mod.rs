@@ -3,11 +3,14 @@
 //! from the network. It is well-formed XML, too.
 
 mod chart;
+mod figures;
+mod frame;
 mod markup;
 mod scale;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,13 +42,13 @@ struct Section {
 }
 
 /// # Errors
-/// Exit 2, when fio's files are damaged.
+/// Exit 2, when fio's files or the command traces are damaged.
 fn page(run: &Run) -> Result<String, Failure> {
     let sections = [
         Some(sections::iops(run)),
         Some(sections::latency(run)),
         sections::distributions(run)?,
-        // The timeline of a few I/Os belongs here, as soon as the device keeps a trace of commands.
+        timeline::of(run)?,
         sections::lateness(run),
         Some(sections::circumstances(run)),
     ];

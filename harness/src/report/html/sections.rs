@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Section;
 use super::chart::{Chart, Series};
+use super::figures::{count, nanoseconds, share, time};
+use super::frame::Format;
 use super::markup::{Escaped, table};
 use super::scale::{Axis, Scale};
 use crate::exit::Failure;
@@ -234,11 +236,7 @@ fn depth_table(document: &Document) -> String {
     table(&header, &rows.collect::<Vec<_>>())
 }
 
-fn depth_chart(
-    title: &str,
-    y_title: (&'static str, super::chart::Format),
-    series: Vec<Series>,
-) -> String {
+fn depth_chart(title: &str, y_title: (&'static str, Format), series: Vec<Series>) -> String {
     let series: Vec<Series> = series
         .into_iter()
         .filter(|series| !series.points.is_empty())
@@ -305,47 +303,4 @@ fn shares(bins: &BTreeMap<u64, u64>) -> Vec<(f64, f64)> {
             (nanoseconds(time), seen.min(total - 0.5) / total)
         })
         .collect()
-}
-
-fn count(figure: f64) -> String {
-    match figure {
-        figure if figure >= 1e6 => format!("{}M", short(figure / 1e6)),
-        figure if figure >= 1e3 => format!("{}K", short(figure / 1e3)),
-        figure => short(figure),
-    }
-}
-
-fn time(figure: f64) -> String {
-    match figure {
-        figure if figure >= 1e9 => format!("{} s", short(figure / 1e9)),
-        figure if figure >= 1e6 => format!("{} ms", short(figure / 1e6)),
-        figure if figure >= 1e3 => format!("{} \u{b5}s", short(figure / 1e3)),
-        figure => format!("{} ns", short(figure)),
-    }
-}
-
-fn share(figure: f64) -> String {
-    // 0.999 * 100 is not quite 99.9.
-    let percent = format!("{:.6}", figure * 100.0);
-    let percent = percent.trim_end_matches('0').trim_end_matches('.');
-    format!("{percent} %")
-}
-
-/// Three digits, without zeros at the end.
-fn short(figure: f64) -> String {
-    let digits = match figure {
-        figure if figure >= 100.0 => 0,
-        figure if figure >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{figure:.digits$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-fn nanoseconds(time: u64) -> f64 {
-    time as f64
 }
