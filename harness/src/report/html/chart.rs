@@ -22,7 +22,7 @@ pub struct Series {
 
 /// A chart.
 #[derive(Clone, Debug)]
-pub struct Chart {
+pub struct Chart<'a> {
     /// What it shows; read out where it is not seen.
     pub title: String,
     /// Width and height in the picture's own units.
@@ -30,16 +30,16 @@ pub struct Chart {
     /// The horizontal axis.
     pub x: Axis,
     /// Its title and unit, and how its figures are written.
-    pub x_title: (&'static str, Format),
+    pub x_title: (&'a str, Format),
     /// The vertical axis.
     pub y: Axis,
     /// Its title and unit, and how its figures are written.
-    pub y_title: (&'static str, Format),
+    pub y_title: (&'a str, Format),
     /// The lines.
     pub series: Vec<Series>,
 }
 
-impl Chart {
+impl Chart<'_> {
     /// The picture.
     pub fn svg(&self) -> String {
         let sample =
@@ -142,4 +142,11 @@ fn path(places: &[(f64, f64)]) -> String {
         drawn = Some((x, y));
     }
     path
+}
+
+/// The points of a line, from left to right.
+pub fn ascending(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut points: Vec<_> = points.collect();
+    points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    points
 }

@@ -20,6 +20,16 @@ pub fn time(figure: f64) -> String {
     }
 }
 
+/// Bytes, in the unit that suits them.
+pub fn bytes(figure: f64) -> String {
+    const KIB: f64 = 1024.0;
+    match figure {
+        figure if figure >= KIB * KIB => format!("{} MiB", short(figure / KIB / KIB)),
+        figure if figure >= KIB => format!("{} KiB", short(figure / KIB)),
+        figure => format!("{} B", short(figure)),
+    }
+}
+
 /// A share of 1 in percent.
 pub fn share(figure: f64) -> String {
     // 0.999 * 100 is not quite 99.9.

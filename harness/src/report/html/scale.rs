@@ -41,7 +41,7 @@ impl Scale {
     fn place(self, figure: f64) -> f64 {
         match self {
             Self::Linear => figure,
-            Self::Log2 => figure.max(1.0).log2(),
+            Self::Log2 => figure.max(f64::MIN_POSITIVE).log2(),
             Self::Log10 => figure.max(1.0).log10(),
             Self::Tail => -(1.0 - figure.min(FARTHEST)).log10(),
         }
@@ -99,18 +99,42 @@ impl Axis {
 
     /// The same for depths, with a little room beside the first and the last.
     pub fn of_depths(figures: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = extent(figures);
-        let scale = Scale::Log2;
-        let ticks = scale.ticks(low, high);
-        let inside = |tick: &f64| (low..=high).contains(tick);
+        let (low, high) = extent(figures.map(|depth| depth.max(1.0)));
+        let ticks = Scale::Log2.ticks(low, high).into_iter();
+        let inside = ticks.filter(|tick| (low..=high).contains(tick));
+        Self::around(Scale::Log2, (low, high), inside.collect())
+    }
+
+    /// The same for figures that somebody has chosen, and that are written beside it. Those that
+    /// differ by orders of magnitude are laid out as powers of two.
+    pub fn of_choices(figures: impl Iterator<Item = f64>) -> Self {
+        let mut ticks: Vec<f64> = figures.collect();
+        ticks.sort_by(f64::total_cmp);
+        let (low, high) = extent(ticks.iter().copied());
+        let scale = if low > 0.0 && high / low >= 8.0 {
+            Scale::Log2
+        } else {
+            Scale::Linear
+        };
+        let step = ticks.len().div_ceil(MOST_TICKS).max(1);
+        Self::around(
+            scale,
+            (low, high),
+            ticks.into_iter().step_by(step).collect(),
+        )
+    }
+
+    fn around(scale: Scale, (low, high): (f64, f64), ticks: Vec<f64>) -> Self {
         let (low, high) = (scale.place(low), scale.place(high));
-        let room = ((high - low) * 0.04).max(0.1);
+        let least = if scale == Scale::Log2 { 0.1 } else { 0.0 };
+        let room = ((high - low) * 0.04).max(least);
         Self {
             scale,
             low: low - room,
             high: high + room,
-            ticks: ticks.into_iter().filter(inside).collect(),
+            ticks,
         }
+        .widened()
     }
 
     /// From 0 to `length`, ends included, neither of which need be a tick.

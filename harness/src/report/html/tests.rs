@@ -18,14 +18,14 @@ use crate::sweep::trace::tests::{io, look};
 
 /// Names, attributes' values and texts of a page that is well-formed.
 #[derive(Debug, Default)]
-struct Content {
+pub(super) struct Content {
     names: Vec<String>,
     values: Vec<String>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Content {
-    fn of(page: &str) -> Self {
+    pub(super) fn of(page: &str) -> Self {
         let mut reader = Reader::from_str(page);
         reader.config_mut().check_end_names = true;
         let mut content = Self::default();
@@ -58,7 +58,7 @@ impl Content {
         content
     }
 
-    fn number_of(&self, name: &str) -> usize {
+    pub(super) fn number_of(&self, name: &str) -> usize {
         self.names.iter().filter(|other| *other == name).count()
     }
 }
@@ -255,6 +255,20 @@ fn depth_axis_has_powers_of_two_inside_its_figures() {
     assert_eq!(axis.ticks, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
     assert!(axis.position(1.0) > 0.0 && axis.position(64.0) < 1.0);
     assert_eq!(Axis::of_depths([4.0].into_iter()).position(4.0), 0.5);
+}
+
+#[test]
+fn choices_axis_has_them_as_ticks() {
+    let axis = Axis::of_choices([2.0, 0.5, 1.0].into_iter());
+    assert_eq!(axis.ticks, [0.5, 1.0, 2.0]);
+    let third =
+        (axis.position(1.0) - axis.position(0.5)) / (axis.position(2.0) - axis.position(0.5));
+    assert!((third - 1.0 / 3.0).abs() < 1e-9, "equal differences");
+    let axis = Axis::of_choices([0.1, 1.0, 10.0].into_iter());
+    assert!((axis.position(1.0) - 0.5).abs() < 1e-9, "equal ratios");
+    assert!(axis.position(0.1) > 0.0 && axis.position(10.0) < 1.0);
+    let many = Axis::of_choices((0..100).map(f64::from));
+    assert_eq!((many.ticks.len(), many.ticks[1]), (10, 10.0));
 }
 
 #[test]
