@@ -6,6 +6,7 @@ mod chart;
 mod depth;
 mod figures;
 mod frame;
+mod grid;
 mod markup;
 mod model;
 mod scale;
@@ -23,7 +24,8 @@ use super::read::Run;
 use crate::exit::Failure;
 use markup::Escaped;
 
-pub use model::{comparison_page, grid_page, prediction_page};
+pub use grid::grid_page;
+pub use model::{comparison_page, prediction_page};
 
 /// The page's name in the result folder.
 const FILE: &str = "report.html";

@@ -90,8 +90,8 @@ fn run(folder: &Path, changed: impl Fn(&mut serde_json::Value)) -> Run {
     Run::read(folder).unwrap()
 }
 
-/// Keeps a trace of cells whose I/Os are so many nanoseconds apart.
-fn keep_trace(folder: &Path, flavour: Flavour, cells: &[u64]) {
+/// Keeps a trace of cells whose I/Os are so many nanoseconds apart, as `changed` makes them.
+fn keep_trace(folder: &Path, flavour: Flavour, cells: &[u64], changed: fn(&mut TraceRecord)) {
     let file = fs::File::create(folder.join(trace::file_name(flavour))).unwrap();
     let mut kept = Trace::begin(file).unwrap();
     let mut number = 0;
@@ -105,7 +105,9 @@ fn keep_trace(folder: &Path, flavour: Flavour, cells: &[u64]) {
         let begin = 1_000_000_000 * cell;
         keep(look(begin + 1));
         for io_number in 0..500 {
-            keep(io(begin + 10 + io_number * every));
+            let mut record = io(begin + 10 + io_number * every);
+            changed(&mut record);
+            keep(record);
         }
         keep(look(begin + 999_999_999));
     }
@@ -188,12 +190,12 @@ fn page_of_traced_runs_has_a_timeline() {
     let folder = tempfile::tempdir().unwrap();
     let run = run(folder.path(), |_| {});
     // Depths 1 and 8 of each path: that of 8 is shown.
-    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200]);
+    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200], |_| ());
     let content = Content::of(&page(&run).unwrap());
     assert_eq!(content.number_of("svg"), 5);
     assert!(content.text.contains("mainline: 8 I/Os begin here"));
     assert_eq!(content.text.matches("I/Os begin here").count(), 1);
-    keep_trace(folder.path(), Flavour::Patched, &[999, 100]);
+    keep_trace(folder.path(), Flavour::Patched, &[999, 100], |_| ());
     let traced = page(&run).unwrap();
     let content = Content::of(&traced);
     for text in [
@@ -211,6 +213,21 @@ fn page_of_traced_runs_has_a_timeline() {
 }
 
 #[test]
+fn page_of_a_trace_without_reaps_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path(), |_| {});
+    let known = "nobody knows when completions were reaped";
+    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200], |_| ());
+    assert!(!page(&run).unwrap().contains(known));
+    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200], |record| {
+        record.reaped.set(0);
+    });
+    let traced = page(&run).unwrap();
+    assert!(traced.contains(known));
+    assert!(traced.contains("<td>0 ns</td><td>-</td><td>1.55 \u{b5}s</td><td>1.6 \u{b5}s</td>"));
+}
+
+#[test]
 fn page_of_a_damaged_trace_is_refused_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let run = run(folder.path(), |_| {});
@@ -220,7 +237,7 @@ fn page_of_a_damaged_trace_is_refused_with_the_way_out() {
     assert!(
         failure().contains("vanilla-commands.trace is damaged: it is no command trace; remove")
     );
-    keep_trace(folder.path(), Flavour::Vanilla, &[200]);
+    keep_trace(folder.path(), Flavour::Vanilla, &[200], |_| ());
     assert!(failure().contains("1 cells in place of 2"));
 }
 

@@ -86,7 +86,7 @@ pub(super) fn of(run: &Run) -> Result<Option<Section>, Failure> {
         body: format!(
             "{}<p>From the middle of the cells of depth {depth}, all paths to the same scale. Each row is a place in the queue; \
              where it has no bar, the host is at work: it has reaped one I/O, and the device has not fetched the next.</p>\n{}\
-             <p>Means of the whole cells. All is depth / (I/Os per second), and what is not the device's is the host's.{unknown}</p>\n",
+             <p>Means of what is measured of the cells. All is depth / (I/Os per second), and what is not the device's is the host's.{unknown}</p>\n",
             picture(&strips, depth),
             means_table(&strips)
         ),
