@@ -487,13 +487,15 @@ fn model_calibrate_leaves_costs_and_a_profile() {
                  mine,aio-poll-all,2,4096,150000,\n";
     std::fs::write(here.path().join("mine.csv"), table).expect("a file");
     let words = "model --calibrate ./mine.csv --holdout 2 --units mine=8 --starts 2 --generations 20 \
-                 --ios 1000 --out fit";
+                 --ios 1000 --out fit --html fit.html";
     let words: Vec<_> = words.split_whitespace().collect();
     hipri(&here)
         .args(words)
         .assert()
         .success()
         .stderr(contains("2 cells, 1 held out"));
+    let page = std::fs::read_to_string(here.path().join("fit.html")).expect("a page");
+    assert!(page.contains("I/Os per second: mine, 4096 bytes an I/O"));
     let words = "model --costs fit/costs.toml --profile fit/mine.toml --depths 2 --ios 1000";
     hipri(&here)
         .args(words.split(' '))
@@ -588,6 +590,35 @@ fn model_sweep_predicts_each_combination() {
     assert_eq!(csv.lines().count(), 13);
     assert!(csv.contains("\n16,400ns,4,aio-poll-all,2,1,4096,"), "{csv}");
     assert!(run(&[]).contains("costs.io"));
+}
+
+#[test]
+fn model_html_is_written_beside_whatever_is_printed() {
+    let here = folder();
+    let page = here.path().join("page.html");
+    for (words, printed, drawn) in [
+        ("--depths 1,4", "| Depth |", "over queue depth"),
+        ("--depths 1,4 --json", "{", "aio-poll-all p99"),
+        ("--depths 4 --sweep units=4,8 --csv", "units,", "over units"),
+        ("--against seed", "| ", "aio-poll table"),
+    ] {
+        // What was there before is replaced.
+        hipri(&here)
+            .args(["model", "--ios", "500", "--html", "page.html"])
+            .args(words.split(' '))
+            .assert()
+            .success()
+            .stdout(contains(printed))
+            .stderr("");
+        let text = std::fs::read_to_string(&page).expect("a page");
+        assert!(text.contains("<svg") && text.contains(drawn), "{words}");
+    }
+    hipri(&here)
+        .args("model --depths 1 --ios 500 --html nowhere/page.html".split(' '))
+        .assert()
+        .code(3)
+        .stdout(contains("aio-poll-all"))
+        .stderr(contains("writing nowhere/page.html: No such file").and(one_sentence()));
 }
 
 /// What an option cannot change is not silently left as it is.

@@ -97,6 +97,9 @@ pub struct ModelOptions {
     /// Prints one JSON document on stdout in place of the table.
     #[arg(long)]
     pub(super) json: bool,
+    /// Writes a page with charts into this file, too; a file of that name is replaced.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// The result folder; must be empty or new [default: results/<UTC>-model with --calibrate].
     #[arg(long, env = "HIPRI_OUT", value_name = "DIR")]
     out: Option<PathBuf>,
@@ -109,19 +112,16 @@ pub struct ModelOptions {
 pub fn run(options: &ModelOptions) -> anyhow::Result<ExitCode> {
     let repository = Repository::find()?;
     if let Some(table) = &options.calibrate {
-        calibrate(options, &repository, table)
+        calibrate(options, &repository, table)?;
     } else if let Some(table) = &options.against {
-        against(options, &repository, table)
+        against(options, &repository, table)?;
     } else {
-        super::predict::run(options, &repository)
+        super::predict::run(options, &repository)?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn against(
-    options: &ModelOptions,
-    repository: &Repository,
-    name: &str,
-) -> anyhow::Result<ExitCode> {
+fn against(options: &ModelOptions, repository: &Repository, name: &str) -> anyhow::Result<()> {
     let cells = table::load(&repository.config("tables", "csv", name)?)?;
     let (costs, calibration) = costs(options, repository)?;
     let calibration = calibration.filter(|calibration| calibration.table == name);
@@ -140,14 +140,11 @@ fn against(
     let calibration = calibration.as_ref();
     let costs = costs.slower(options.slower);
     let comparison = model::compare(&cells, &costs, &profiles, calibration, options.ios);
-    show(options.json, &comparison, report::comparison_table)
+    options.show(&comparison, report::comparison_table)?;
+    options.keep_page(|| report::comparison_page(name, &comparison))
 }
 
-fn calibrate(
-    options: &ModelOptions,
-    repository: &Repository,
-    name: &str,
-) -> anyhow::Result<ExitCode> {
+fn calibrate(options: &ModelOptions, repository: &Repository, name: &str) -> anyhow::Result<()> {
     let cells = table::load(&repository.config("tables", "csv", name)?)?;
     // What is held out is not even handed over.
     let (held_out, seen): (Vec<Cell>, Vec<Cell>) = cells
@@ -190,17 +187,40 @@ fn calibrate(
     );
     let document = serde_json::to_string_pretty(&comparison).context("writing the document")?;
     write(&folder.join("model.json"), &document)?;
-    show(options.json, &comparison, report::comparison_table)?;
+    options.show(&comparison, report::comparison_table)?;
+    options.keep_page(|| report::comparison_page(name, &comparison))?;
     eprintln!(
         "fitted to {} cells, {} held out; costs and profiles are in {}",
         seen.len(),
         held_out.len(),
         folder.display()
     );
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 impl ModelOptions {
+    /// Prints the result: as a table, or as a document.
+    pub(super) fn show<T: Serialize>(
+        &self,
+        result: &T,
+        table: fn(&T) -> String,
+    ) -> anyhow::Result<()> {
+        if self.json {
+            let text = serde_json::to_string_pretty(result).context("writing the document")?;
+            tell!("{text}")
+        } else {
+            tell!("{}", table(result))
+        }
+    }
+
+    /// Writes the page, if one is wanted.
+    pub(super) fn keep_page(&self, page: impl FnOnce() -> String) -> anyhow::Result<()> {
+        match &self.html {
+            Some(file) => write(file, &page()),
+            None => Ok(()),
+        }
+    }
+
     /// The profile with the values that `--set` has for it.
     pub(super) fn changed(&self, profile: &Profile) -> anyhow::Result<Profile> {
         let of_profile = |(key, _): &&(String, String)| !key.starts_with(OF_COSTS);
@@ -270,20 +290,6 @@ pub(super) fn costs(
         calibration = None;
     }
     Ok((costs, calibration))
-}
-
-pub(super) fn show<T: Serialize>(
-    json: bool,
-    result: &T,
-    table: fn(&T) -> String,
-) -> anyhow::Result<ExitCode> {
-    if json {
-        let text = serde_json::to_string_pretty(result).context("writing the document")?;
-        tell!("{text}")?;
-    } else {
-        tell!("{}", table(result))?;
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn write(file: &std::path::Path, text: &str) -> anyhow::Result<()> {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `model` without a table: cells that nobody has measured, at one point or on a grid.
 
-use std::process::ExitCode;
-
 use emulator::timing::{Profile, Work};
 
 use super::model::{self as cli, ModelOptions, OF_COSTS};
@@ -28,7 +26,7 @@ struct Point {
 }
 
 /// Predicts and shows it.
-pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<ExitCode> {
+pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<()> {
     for path in options.paths() {
         if model::Software::of(*path).is_none() {
             return Err(Failure::usage(format!(
@@ -47,7 +45,8 @@ pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<Ex
             parameters: point.costs(),
             cells: point.cells(options),
         };
-        return cli::show(options.json, &prediction, report::prediction_table);
+        options.show(&prediction, report::prediction_table)?;
+        return options.keep_page(|| report::prediction_page(&prediction));
     }
     let axes = model::axes(&options.sweep)?;
     for axis in &axes {
@@ -56,9 +55,10 @@ pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<Ex
     let grid = grid(options, &point, axes)?;
     if options.csv {
         tell!("{}", report::grid_csv(&grid)?)?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        options.show(&grid, report::grid_table)?;
     }
-    cli::show(options.json, &grid, report::grid_table)
+    options.keep_page(|| report::grid_page(&grid))
 }
 
 /// Whatever is wrong with a point is said before the first is simulated.

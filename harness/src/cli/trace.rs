@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `trace`: a command trace as a table, or for Perfetto.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use emulator::spec::{AdminOpcode, NvmOpcode};
 use serde_json::json;
 
 use crate::exit::Failure;
+use crate::sweep::trace::{Tracks, taken};
 
 /// What to make of a trace.
 #[derive(Clone, Debug, Args)]
@@ -95,20 +97,11 @@ fn csv(records: &[TraceRecord]) -> String {
 /// tracks of their own.
 fn perfetto(records: &[TraceRecord]) -> anyhow::Result<String> {
     let mut events = Vec::new();
-    // For each queue, until when each of its tracks is taken.
-    let mut tracks: std::collections::BTreeMap<u16, Vec<u64>> = Default::default();
+    let mut tracks: BTreeMap<u16, Tracks> = BTreeMap::new();
     for record in records {
-        let end = record.reaped.get().max(record.completed.get());
+        let end = taken(record);
         let queue = record.queue.get();
-        let taken = tracks.entry(queue).or_default();
-        let free = taken
-            .iter()
-            .position(|until| *until <= record.fetched.get());
-        let track = free.unwrap_or_else(|| {
-            taken.push(0);
-            taken.len() - 1
-        });
-        taken[track] = end;
+        let track = tracks.entry(queue).or_default().place(record);
         let mut slice = |name: &str, from: u64, to: u64| {
             if from > 0 && to > from {
                 events.push(json!({

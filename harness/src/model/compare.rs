@@ -20,6 +20,8 @@ pub struct ComparedCell {
     pub path: IoPath,
     /// Queue depth.
     pub depth: u32,
+    /// Bytes of an I/O.
+    pub block_size: u32,
     /// I/Os a second of the table.
     pub seed_iops: f64,
     /// I/Os a second of the model.
@@ -72,6 +74,7 @@ pub fn compare(
                 device: cell.device.clone(),
                 path: cell.path,
                 depth: cell.depth,
+                block_size: cell.block_size,
                 seed_iops: cell.iops,
                 model_iops: outcome.iops,
                 error: off(outcome.iops, cell.iops),

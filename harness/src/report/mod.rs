@@ -12,7 +12,7 @@ mod table;
 pub use compare::{iops_table, latency_table};
 pub use environment::{Environment, revision};
 pub use folder::{ResultFolder, make_folder};
-pub use html::write_page;
+pub use html::{comparison_page, grid_page, prediction_page, write_page};
 pub use model::{comparison_table, grid_csv, grid_table, prediction_table};
 pub use read::{Circumstances, Run, runs_of};
 pub use table::{Style, counters, depth_table, submission};

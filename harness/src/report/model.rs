@@ -2,11 +2,20 @@
 //! What the model says, as tables.
 
 use super::table::{Style, render};
-use crate::model::{Comparison, Grid, PredictedCell, Prediction};
+use crate::model::{Comparison, Grid, GridCell, PredictedCell, Prediction};
 
 /// A row for each cell: what is predicted, and where the processors' time goes.
 pub fn prediction_table(prediction: &Prediction) -> String {
-    let rows = prediction.cells.iter().map(prediction_row);
+    let (header, rows) = prediction_rows(prediction);
+    format!(
+        "Model, virtual time; {}\n{}",
+        prediction_subject(prediction),
+        render(Style::Markdown, header, rows.into_iter())
+    )
+}
+
+/// What was predicted, in a heading's words.
+pub(super) fn prediction_subject(prediction: &Prediction) -> String {
     let Prediction {
         profile,
         jobs,
@@ -17,10 +26,15 @@ pub fn prediction_table(prediction: &Prediction) -> String {
         1 => String::new(),
         several => format!(", {several} jobs"),
     };
-    format!(
-        "Model, virtual time; profile {profile}, {block_size} bytes an I/O{jobs}\n{}",
-        render(Style::Markdown, PREDICTED.map(str::to_owned).to_vec(), rows)
-    )
+    format!("profile {profile}, {block_size} bytes an I/O{jobs}")
+}
+
+/// A table's header and rows.
+pub(super) type Rows = (Vec<String>, Vec<Vec<String>>);
+
+pub(super) fn prediction_rows(prediction: &Prediction) -> Rows {
+    let rows = prediction.cells.iter().map(prediction_row).collect();
+    (PREDICTED.map(str::to_owned).to_vec(), rows)
 }
 
 /// Of what is predicted.
@@ -51,18 +65,24 @@ fn prediction_row(cell: &PredictedCell) -> Vec<String> {
 
 /// A row for each cell of each point, its keys first. The depth stands where it always does.
 pub fn grid_table(grid: &Grid) -> String {
-    let keys: Vec<&String> = keys_but(grid, &["depth"]);
-    let header = keys.iter().copied().cloned();
-    let header = header.chain(PREDICTED.map(str::to_owned)).collect();
-    let rows = grid.cells.iter().map(|cell| {
-        let at = keys.iter().map(|key| cell.at[*key].clone());
-        at.chain(prediction_row(&cell.predicted)).collect()
-    });
+    let (header, rows) = grid_rows(grid, &grid.cells.iter().collect::<Vec<_>>());
     format!(
         "Model, virtual time; profile {}\n{}",
         grid.profile,
-        render(Style::Markdown, header, rows)
+        render(Style::Markdown, header, rows.into_iter())
     )
+}
+
+/// Of some of its cells.
+pub(super) fn grid_rows(grid: &Grid, cells: &[&GridCell]) -> Rows {
+    let keys: Vec<&String> = keys_but(grid, &["depth"]);
+    let header = keys.iter().copied().cloned();
+    let header = header.chain(PREDICTED.map(str::to_owned)).collect();
+    let rows = cells.iter().map(|cell| {
+        let at = keys.iter().map(|key| cell.at[*key].clone());
+        at.chain(prediction_row(&cell.predicted)).collect()
+    });
+    (header, rows.collect())
 }
 
 /// The same as CSV, in whole I/Os a second and in microseconds.
@@ -117,6 +137,15 @@ fn keys_but<'a>(grid: &'a Grid, columns: &[&str]) -> Vec<&'a String> {
 /// A row for each cell: the table's figures, the model's, and the errors. Cells that the parameters
 /// were fitted to have a star.
 pub fn comparison_table(comparison: &Comparison) -> String {
+    let (header, rows) = comparison_rows(comparison);
+    format!(
+        "{}\n{}",
+        render(Style::Markdown, header, rows.into_iter()),
+        comparison_errors(comparison)
+    )
+}
+
+pub(super) fn comparison_rows(comparison: &Comparison) -> Rows {
     let header = [
         "Device", "Depth", "Path", "IOPS", "model", "error", "p50", "model", "error",
     ];
@@ -135,6 +164,11 @@ pub fn comparison_table(comparison: &Comparison) -> String {
             cell.p50_error.map_or_else(String::new, signed),
         ]
     });
+    (header.map(str::to_owned).to_vec(), rows.collect())
+}
+
+/// How far off the model is, in a sentence.
+pub(super) fn comparison_errors(comparison: &Comparison) -> String {
     let percent = |error: f64| format!("{:.1} %", error * 100.0);
     let latency = comparison
         .max_abs_p50_error
@@ -142,8 +176,7 @@ pub fn comparison_table(comparison: &Comparison) -> String {
             format!("; worst median latency {}", percent(error))
         });
     format!(
-        "{}\nerror of IOPS: mean {}, worst {}{latency}   (*: fitted to this cell)",
-        render(Style::Markdown, header.map(str::to_owned).to_vec(), rows),
+        "error of IOPS: mean {}, worst {}{latency}   (*: fitted to this cell)",
         percent(comparison.mean_abs_error),
         percent(comparison.max_abs_error),
     )

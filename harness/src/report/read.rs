@@ -2,16 +2,19 @@
 //! Reads result folders back.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use emulator::observe::TraceRecord;
 use serde::Deserialize;
 
 use super::folder::SCHEMA_VERSION;
 use crate::exit::Failure;
+use crate::guest::Flavour;
 use crate::sweep::fio::{self, Latencies};
-use crate::sweep::{Cell, Document, Row, Target};
+use crate::sweep::{Cell, Document, Row, Target, trace};
 
 /// A sweep's results, as its folder keeps them.
 #[derive(Clone, Debug)]
@@ -163,24 +166,45 @@ impl Run {
         fs::read_to_string(self.folder.join("fio").join(name)).ok()
     }
 
+    /// The commands of each cell that ran on a kernel, as the device traced them, each cell's in the
+    /// order in which the guest took their completions; none where no trace was kept.
+    ///
+    /// # Errors
+    /// Exit 2, when it is damaged.
+    pub fn commands(&self, flavour: Flavour) -> Result<Vec<(&Row, Vec<TraceRecord>)>, Failure> {
+        let file = self.folder.join(trace::file_name(flavour));
+        // They ran in this order, too.
+        let rows = self.document.rows.iter();
+        let rows: Vec<&Row> = rows.filter(|row| row.path.flavour() == flavour).collect();
+        if rows.is_empty() || !file.exists() {
+            return Ok(Vec::new());
+        }
+        match trace::read(&file, rows.len()) {
+            Ok(cells) => Ok(rows.into_iter().zip(cells).collect()),
+            Err(error) => Err(damaged(&file, format_args!("{:#}", error.root_cause()))),
+        }
+    }
+
     fn of_fio<T>(
         &self,
         name: &str,
         parse: impl Fn(&str) -> anyhow::Result<Option<T>>,
     ) -> Result<Option<T>, Failure> {
         let file = self.folder.join("fio").join(name);
-        let wrong = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!(
-                "{} is damaged: {error}; remove it to do without it, or measure again",
-                file.display()
-            ))
-        };
         match fs::read_to_string(&file) {
-            Ok(text) => parse(&text).map_err(|error| wrong(&format_args!("{error:#}"))),
+            Ok(text) => parse(&text).map_err(|error| damaged(&file, format_args!("{error:#}"))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(wrong(&error)),
+            Err(error) => Err(damaged(&file, error)),
         }
     }
+}
+
+/// What the page or a comparison can do without, and cannot read.
+fn damaged(file: &Path, error: impl Display) -> Failure {
+    Failure::usage(format!(
+        "{} is damaged: {error}; remove it to do without it, or measure again",
+        file.display()
+    ))
 }
 
 /// The runs that one word of the command line names: a result folder, a folder of them, or several

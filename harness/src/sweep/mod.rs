@@ -9,9 +9,10 @@ mod document;
 pub mod fio;
 mod interrupts;
 mod job;
-mod pace;
+pub mod pace;
 mod run;
 pub mod seed;
+pub mod trace;
 
 use serde::{Deserialize, Serialize};
 

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use emulator::observe::{CountersPage, Summary, read_trace};
+use emulator::observe::{CountersPage, Summary};
 use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
 
 use super::document::{DeviceCounts, Document, KernelIdentity, Row, RunSummary};
 use super::fio::{self, FioResult};
-use super::{Boot, Cell, Common, Extent, Reference, Target, interrupts, job, pace, seed};
+use super::{Boot, Cell, Common, Extent, Reference, Target, interrupts, job, pace, seed, trace};
 use crate::exit::{ExitReason, Failure};
-use crate::guest::Guest;
+use crate::guest::{Flavour, Guest};
 use crate::machine::{self, JobRecord, RunReport, Spec};
 use crate::progress::Progress;
 
@@ -105,7 +105,7 @@ fn run_boot(
     progress: &dyn Progress,
 ) -> anyhow::Result<RunReport> {
     let kernel = spec.guest.kernel(boot.flavour)?;
-    let prefix = log_prefix(boot);
+    let prefix = log_prefix(boot.flavour);
     let mut machine = spec.machine.clone();
     machine.kernel = &kernel.path;
     machine.log_prefix = &prefix;
@@ -240,12 +240,8 @@ fn paces(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<Vec<f64>> {
     let (Some(_), Some(logs)) = (&spec.machine.virtual_time, spec.machine.logs) else {
         return Ok(Vec::new());
     };
-    let file = logs.join(format!("{}commands.trace", log_prefix(boot)));
-    let records = std::fs::File::open(&file)
-        .and_then(read_trace)
-        .with_context(|| format!("reading {}", file.display()))?;
-    let cells = pace::split(&records, boot.cells.len())
-        .with_context(|| format!("reading {}", file.display()))?;
+    let file = logs.join(trace::file_name(boot.flavour));
+    let cells = trace::read(&file, boot.cells.len())?;
     let rates = boot.cells.iter().zip(cells).map(|(cell, commands)| {
         pace::rate(&commands, cell.depth).with_context(|| {
             format!(
@@ -258,8 +254,8 @@ fn paces(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<Vec<f64>> {
 }
 
 /// What the names of a boot's logs begin with.
-fn log_prefix(boot: &Boot) -> String {
-    format!("{}-", boot.flavour)
+pub(super) fn log_prefix(flavour: Flavour) -> String {
+    format!("{flavour}-")
 }
 
 /// Interrupts on I/O queues that the guest took from the end of one job to the end of the next.

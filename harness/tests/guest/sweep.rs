@@ -95,6 +95,9 @@ fn table() {
         let file = place.work.path().join("virtual").join(file);
         assert!(file.is_file(), "{}", file.display());
     }
+    let page = place.work.path().join("virtual/report.html");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert_eq!(page.matches("I/Os begin here").count(), 3, "{page}");
 
     let run = output(hipri(&place).args(["--time", "real", "--depths", "1", "--out", "kept"]));
     assert_code(&run, 0);

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Line charts in SVG. Colours and fonts are the style sheet's.
 
-use std::fmt::Write;
-
+use super::frame::{Format, Frame, begin, legend, put};
 use super::markup::Escaped;
 use super::scale::Axis;
-
-/// How a figure is written beside an axis or a point.
-pub type Format = fn(f64) -> String;
 
 /// A line of a chart.
 #[derive(Clone, Debug)]
@@ -26,7 +22,7 @@ pub struct Series {
 
 /// A chart.
 #[derive(Clone, Debug)]
-pub struct Chart {
+pub struct Chart<'a> {
     /// What it shows; read out where it is not seen.
     pub title: String,
     /// Width and height in the picture's own units.
@@ -34,46 +30,24 @@ pub struct Chart {
     /// The horizontal axis.
     pub x: Axis,
     /// Its title and unit, and how its figures are written.
-    pub x_title: (&'static str, Format),
+    pub x_title: (&'a str, Format),
     /// The vertical axis.
     pub y: Axis,
     /// Its title and unit, and how its figures are written.
-    pub y_title: (&'static str, Format),
+    pub y_title: (&'a str, Format),
     /// The lines.
     pub series: Vec<Series>,
 }
 
-const LEFT: f64 = 74.0;
-const RIGHT: f64 = 24.0;
-const BOTTOM: f64 = 46.0;
-/// Height of the title, and of each line of the legend.
-const LINE: f64 = 20.0;
-
-/// Where the axes are.
-struct Frame {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-}
-
-impl Chart {
+impl Chart<'_> {
     /// The picture.
     pub fn svg(&self) -> String {
-        let (width, height) = self.size;
-        let (legend, lines) = self.legend(width);
-        let top = LINE * (lines + 1.0) + 8.0;
-        let frame = Frame {
-            left: LEFT,
-            top,
-            width: width - LEFT - RIGHT,
-            height: height - top - BOTTOM,
-        };
-        let title = Escaped(&self.title);
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">\n\
-             <text class=\"title\" x=\"{LEFT}\" y=\"15\">{title}</text>\n{legend}"
-        );
+        let sample =
+            |series: &Series| (format!("series {}", series.classes()), series.name.clone());
+        let (legend, top) = legend(self.size.0, self.series.iter().map(sample));
+        let frame = Frame::below(top, self.size);
+        let mut svg = begin(self.size, &self.title);
+        svg.push_str(&legend);
         self.axes(&mut svg, &frame);
         for series in &self.series {
             self.line(&mut svg, &frame, series);
@@ -82,61 +56,12 @@ impl Chart {
         svg
     }
 
-    /// Names and samples of the lines, in as many rows as they need.
-    fn legend(&self, width: f64) -> (String, f64) {
-        const SAMPLE: f64 = 26.0;
-        const LETTER: f64 = 7.0;
-        const GAP: f64 = 16.0;
-        let (mut svg, mut x, mut lines) = (String::new(), LEFT, 1.0);
-        for series in &self.series {
-            let letters = u32::try_from(series.name.chars().count()).unwrap_or(0);
-            let needs = SAMPLE + f64::from(letters) * LETTER;
-            if x + needs > width - RIGHT && x > LEFT {
-                (x, lines) = (LEFT, lines + 1.0);
-            }
-            let y = LINE * lines + 15.0;
-            let class = series.classes();
-            put(
-                &mut svg,
-                format_args!(
-                    "<path class=\"series {class}\" d=\"M{x:.0},{0:.0}h20\"/>\n\
-                     <text x=\"{1:.0}\" y=\"{y:.0}\">{2}</text>\n",
-                    y - 4.0,
-                    x + SAMPLE,
-                    Escaped(&series.name)
-                ),
-            );
-            x += needs + GAP;
-        }
-        (svg, lines)
-    }
-
     fn axes(&self, svg: &mut String, frame: &Frame) {
+        frame.plot(svg);
+        frame.grid(svg, &self.x, self.x_title.1);
         let Frame {
-            left,
-            top,
-            width,
-            height,
+            left, top, width, ..
         } = *frame;
-        let bottom = top + height;
-        put(
-            svg,
-            format_args!(
-                "<rect class=\"plot\" x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>\n"
-            ),
-        );
-        for &tick in &self.x.ticks {
-            let x = frame.x(self.x.position(tick));
-            put(
-                svg,
-                format_args!(
-                    "<path class=\"grid\" d=\"M{x:.1},{top}V{bottom}\"/>\n\
-                     <text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
-                    bottom + 16.0,
-                    Escaped((self.x_title.1)(tick))
-                ),
-            );
-        }
         for &tick in &self.y.ticks {
             let y = frame.y(self.y.position(tick));
             put(
@@ -150,14 +75,12 @@ impl Chart {
                 ),
             );
         }
-        let (across, down) = (left + width / 2.0, top + height / 2.0);
+        frame.title(svg, self.x_title.0);
         put(
             svg,
             format_args!(
-                "<text x=\"{across:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n\
-                 <text transform=\"translate(13,{down:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-                bottom + 36.0,
-                Escaped(self.x_title.0),
+                "<text transform=\"translate(13,{:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
+                top + frame.height / 2.0,
                 Escaped(self.y_title.0)
             ),
         );
@@ -201,16 +124,6 @@ impl Series {
     }
 }
 
-impl Frame {
-    fn x(&self, position: f64) -> f64 {
-        self.left + position * self.width
-    }
-
-    fn y(&self, position: f64) -> f64 {
-        self.top + (1.0 - position) * self.height
-    }
-}
-
 /// A line through the places. Places that nobody can tell from the one before are left out, but
 /// for the last.
 fn path(places: &[(f64, f64)]) -> String {
@@ -231,7 +144,9 @@ fn path(places: &[(f64, f64)]) -> String {
     path
 }
 
-/// Writing to a string does not fail.
-fn put(to: &mut String, what: std::fmt::Arguments<'_>) {
-    let _ = to.write_fmt(what);
+/// The points of a line, from left to right.
+pub fn ascending(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    let mut points: Vec<_> = points.collect();
+    points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    points
 }

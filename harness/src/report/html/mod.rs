@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A sweep as a page of HTML that needs nothing else: charts in SVG inside it, no script, nothing
-//! from the network. It is well-formed XML, too.
+//! A sweep, or what the model says, as a page of HTML that needs nothing else: charts in SVG inside
+//! it, no script, nothing from the network. It is well-formed XML, too.
 
 mod chart;
+mod depth;
+mod figures;
+mod frame;
+mod grid;
 mod markup;
+mod model;
 mod scale;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +23,9 @@ use anyhow::Context;
 use super::read::Run;
 use crate::exit::Failure;
 use markup::Escaped;
+
+pub use grid::grid_page;
+pub use model::{comparison_page, prediction_page};
 
 /// The page's name in the result folder.
 const FILE: &str = "report.html";
@@ -39,32 +48,34 @@ struct Section {
 }
 
 /// # Errors
-/// Exit 2, when fio's files are damaged.
+/// Exit 2, when fio's files or the command traces are damaged.
 fn page(run: &Run) -> Result<String, Failure> {
     let sections = [
         Some(sections::iops(run)),
         Some(sections::latency(run)),
         sections::distributions(run)?,
-        // The timeline of a few I/Os belongs here, as soon as the device keeps a trace of commands.
+        timeline::of(run)?,
         sections::lateness(run),
         Some(sections::circumstances(run)),
     ];
-    let body: String = sections
-        .into_iter()
-        .flatten()
-        .map(|Section { title, body }| {
-            format!("<section>\n<h2>{}</h2>\n{body}</section>\n", Escaped(title))
-        })
-        .collect();
     let title = format!("Depth sweep, {}", run.document.subject());
-    Ok(format!(
+    Ok(document(&title, sections.into_iter().flatten()))
+}
+
+/// A page of several sections.
+fn document(title: &str, sections: impl IntoIterator<Item = Section>) -> String {
+    let section = |Section { title, body }| {
+        format!("<section>\n<h2>{}</h2>\n{body}</section>\n", Escaped(title))
+    };
+    let body: String = sections.into_iter().map(section).collect();
+    format!(
         "<!DOCTYPE html>\n\
          <html xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\">\n\
          <head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <title>{title}</title>\n<style>\n{style}</style>\n</head>\n\
          <body>\n<h1>{title}</h1>\n{body}</body>\n</html>\n",
-        title = Escaped(&title),
+        title = Escaped(title),
         style = include_str!("style.css"),
-    ))
+    )
 }

@@ -4,6 +4,8 @@
 /// How figures are laid out along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
+    /// Equal differences are equally far apart.
+    Linear,
     /// Powers of two are equally far apart.
     Log2,
     /// Powers of ten are equally far apart.
@@ -14,6 +16,10 @@ pub enum Scale {
 
 /// The most ticks that an axis gets.
 const MOST_TICKS: usize = 11;
+
+/// The most steps between the ticks of a linear axis: with a part of one at either end they have
+/// as many ticks as an axis may.
+const MOST_STEPS: f64 = 9.0;
 
 /// Shares beyond it are drawn here: so few I/Os are no distribution.
 const FARTHEST: f64 = 0.99999;
@@ -34,7 +40,8 @@ impl Scale {
     /// nearest that it has.
     fn place(self, figure: f64) -> f64 {
         match self {
-            Self::Log2 => figure.max(1.0).log2(),
+            Self::Linear => figure,
+            Self::Log2 => figure.max(f64::MIN_POSITIVE).log2(),
             Self::Log10 => figure.max(1.0).log10(),
             Self::Tail => -(1.0 - figure.min(FARTHEST)).log10(),
         }
@@ -49,21 +56,23 @@ impl Scale {
             candidates[first.unwrap_or(0).min(last)..=last].to_vec()
         };
         match self {
+            Self::Linear => {
+                let wide = |step: &f64| high - low <= step * MOST_STEPS;
+                let step = decades(&[1.0, 2.0, 5.0]).find(wide).unwrap_or(high);
+                let first = (low / step).floor() * step;
+                covering((0..=10).map(|n| first + f64::from(n) * step).collect())
+            }
             Self::Log2 => {
                 let ticks = covering((0..=32).map(|power| 2_f64.powi(power)).collect());
                 let step = ticks.len().div_ceil(MOST_TICKS);
                 ticks.into_iter().step_by(step).collect()
             }
             Self::Log10 => {
-                let decades = |digits: &[f64]| -> Vec<f64> {
-                    let of = |power| digits.iter().map(move |digit| digit * 10_f64.powi(power));
-                    (0..=15).flat_map(of).collect()
-                };
-                let fine = covering(decades(&[1.0, 2.0, 5.0]));
+                let fine = covering(decades(&[1.0, 2.0, 5.0]).collect());
                 if fine.len() <= MOST_TICKS {
                     fine
                 } else {
-                    covering(decades(&[1.0]))
+                    covering(decades(&[1.0]).collect())
                 }
             }
             Self::Tail => covering(vec![0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, FARTHEST]),
@@ -90,18 +99,54 @@ impl Axis {
 
     /// The same for depths, with a little room beside the first and the last.
     pub fn of_depths(figures: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = extent(figures);
-        let scale = Scale::Log2;
-        let ticks = scale.ticks(low, high);
-        let inside = |tick: &f64| (low..=high).contains(tick);
+        let (low, high) = extent(figures.map(|depth| depth.max(1.0)));
+        let ticks = Scale::Log2.ticks(low, high).into_iter();
+        let inside = ticks.filter(|tick| (low..=high).contains(tick));
+        Self::around(Scale::Log2, (low, high), inside.collect())
+    }
+
+    /// The same for figures that somebody has chosen, and that are written beside it. Those that
+    /// differ by orders of magnitude are laid out as powers of two.
+    pub fn of_choices(figures: impl Iterator<Item = f64>) -> Self {
+        let mut ticks: Vec<f64> = figures.collect();
+        ticks.sort_by(f64::total_cmp);
+        let (low, high) = extent(ticks.iter().copied());
+        let scale = if low > 0.0 && high / low >= 8.0 {
+            Scale::Log2
+        } else {
+            Scale::Linear
+        };
+        let step = ticks.len().div_ceil(MOST_TICKS).max(1);
+        Self::around(
+            scale,
+            (low, high),
+            ticks.into_iter().step_by(step).collect(),
+        )
+    }
+
+    fn around(scale: Scale, (low, high): (f64, f64), ticks: Vec<f64>) -> Self {
         let (low, high) = (scale.place(low), scale.place(high));
-        let room = ((high - low) * 0.04).max(0.1);
+        let least = if scale == Scale::Log2 { 0.1 } else { 0.0 };
+        let room = ((high - low) * 0.04).max(least);
         Self {
             scale,
             low: low - room,
             high: high + room,
-            ticks: ticks.into_iter().filter(inside).collect(),
+            ticks,
         }
+        .widened()
+    }
+
+    /// From 0 to `length`, ends included, neither of which need be a tick.
+    pub fn of_span(length: f64) -> Self {
+        let ticks = Scale::Linear.ticks(0.0, length);
+        Self {
+            scale: Scale::Linear,
+            low: 0.0,
+            high: length,
+            ticks: ticks.into_iter().filter(|tick| *tick <= length).collect(),
+        }
+        .widened()
     }
 
     /// An axis of one figure has no length.
@@ -121,6 +166,12 @@ impl Axis {
         let place = (self.scale.place(figure) - self.low) / (self.high - self.low);
         place.clamp(0.0, 1.0)
     }
+}
+
+/// Those digits in each decade, ascending.
+fn decades(digits: &[f64]) -> impl Iterator<Item = f64> {
+    let of = |power| digits.iter().map(move |digit| digit * 10_f64.powi(power));
+    (0..=15).flat_map(of)
 }
 
 fn extent(figures: impl Iterator<Item = f64>) -> (f64, f64) {

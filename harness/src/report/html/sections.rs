@@ -4,19 +4,15 @@
 use std::collections::BTreeMap;
 
 use super::Section;
-use super::chart::{Chart, Series};
+use super::chart::{Chart, Series, ascending};
+use super::depth::{self, HALF};
+use super::figures::{count, nanoseconds, share, time};
 use super::markup::{Escaped, table};
 use super::scale::{Axis, Scale};
 use crate::exit::Failure;
 use crate::report::read::Run;
 use crate::report::table::{microseconds, percent, thousands};
 use crate::sweep::{DeviceCounts, Document, IoPath, Row, host_share};
-
-/// A chart as wide as the page.
-const WIDE: (f64, f64) = (920.0, 440.0);
-
-/// Two beside each other.
-const HALF: (f64, f64) = (460.0, 330.0);
 
 /// I/Os per second over the depth, the seed's beside them.
 pub(super) fn iops(run: &Run) -> Section {
@@ -26,9 +22,9 @@ pub(super) fn iops(run: &Run) -> Section {
         series.push(over_depth(document, path, "", |row| Some(row.iops)));
         let of_seed = document.seed_rows.iter().filter(|row| row.path == path);
         let points = of_seed.map(|row| (f64::from(row.depth), f64::from(row.iops)));
-        series.push(beside(path, "seed", points.collect()));
+        series.push(depth::beside(path, "seed", points.collect()));
     }
-    let chart = depth_chart(
+    let chart = depth::chart(
         "I/Os per second over queue depth",
         ("I/Os per second", count),
         series,
@@ -52,9 +48,9 @@ pub(super) fn latency(run: &Run) -> Section {
         let p50 = |row: &Row| Some(nanoseconds(row.lat_p50_ns));
         let p99 = |row: &Row| Some(nanoseconds(row.lat_p99_ns));
         series.push(over_depth(document, path, " p50", p50));
-        series.push(beside(path, "p99", points(document, path, p99)));
+        series.push(depth::beside(path, "p99", points(document, path, p99)));
     }
-    let chart = depth_chart(
+    let chart = depth::chart(
         "Completion latency over queue depth",
         ("completion latency", time),
         series,
@@ -123,9 +119,9 @@ pub(super) fn lateness(run: &Run) -> Option<Section> {
         let p50 = |row: &Row| of(row, |counted| counted.lateness_p50_ns);
         let p99 = |row: &Row| of(row, |counted| counted.lateness_p99_ns);
         series.push(over_depth(document, path, " p99", p99));
-        series.push(beside(path, "p50", points(document, path, p50)));
+        series.push(depth::beside(path, "p50", points(document, path, p50)));
     }
-    let chart = depth_chart(
+    let chart = depth::chart(
         "Lateness over queue depth",
         ("posted after the modelled time", time),
         series,
@@ -238,52 +234,13 @@ fn depth_table(document: &Document) -> String {
     table(&header, &rows.collect::<Vec<_>>())
 }
 
-fn depth_chart(
-    title: &str,
-    y_title: (&'static str, super::chart::Format),
-    series: Vec<Series>,
-) -> String {
-    let series: Vec<Series> = series
-        .into_iter()
-        .filter(|series| !series.points.is_empty())
-        .collect();
-    let points = || series.iter().flat_map(|series| &series.points);
-    Chart {
-        title: title.to_owned(),
-        size: WIDE,
-        x: Axis::of_depths(points().map(|point| point.0)),
-        x_title: ("queue depth", |depth| format!("{depth:.0}")),
-        y: Axis::covering(Scale::Log10, points().map(|point| point.1)),
-        y_title,
-        series,
-    }
-    .svg()
-}
-
 fn over_depth(
     document: &Document,
     path: IoPath,
     suffix: &str,
     figure: impl Fn(&Row) -> Option<f64>,
 ) -> Series {
-    Series {
-        name: format!("{path}{suffix}"),
-        class: path.name(),
-        dashed: false,
-        marks: true,
-        points: points(document, path, figure),
-    }
-}
-
-/// A dashed line in the path's colour.
-fn beside(path: IoPath, what: &str, points: Vec<(f64, f64)>) -> Series {
-    Series {
-        name: format!("{path} {what}"),
-        class: path.name(),
-        dashed: true,
-        marks: true,
-        points,
-    }
+    depth::line(path, suffix, points(document, path, figure))
 }
 
 fn points(
@@ -293,9 +250,7 @@ fn points(
 ) -> Vec<(f64, f64)> {
     let rows = document.rows.iter().filter(|row| row.path == path);
     let point = |row: &Row| Some((f64::from(row.depth), figure(row)?));
-    let mut points: Vec<_> = rows.filter_map(point).collect();
-    points.sort_by(|one, other| one.0.total_cmp(&other.0));
-    points
+    ascending(rows.filter_map(point))
 }
 
 /// The share of all I/Os that took no longer than each bin. The last is drawn half an I/O below
@@ -309,47 +264,4 @@ fn shares(bins: &BTreeMap<u64, u64>) -> Vec<(f64, f64)> {
             (nanoseconds(time), seen.min(total - 0.5) / total)
         })
         .collect()
-}
-
-fn count(figure: f64) -> String {
-    match figure {
-        figure if figure >= 1e6 => format!("{}M", short(figure / 1e6)),
-        figure if figure >= 1e3 => format!("{}K", short(figure / 1e3)),
-        figure => short(figure),
-    }
-}
-
-fn time(figure: f64) -> String {
-    match figure {
-        figure if figure >= 1e9 => format!("{} s", short(figure / 1e9)),
-        figure if figure >= 1e6 => format!("{} ms", short(figure / 1e6)),
-        figure if figure >= 1e3 => format!("{} \u{b5}s", short(figure / 1e3)),
-        figure => format!("{} ns", short(figure)),
-    }
-}
-
-fn share(figure: f64) -> String {
-    // 0.999 * 100 is not quite 99.9.
-    let percent = format!("{:.6}", figure * 100.0);
-    let percent = percent.trim_end_matches('0').trim_end_matches('.');
-    format!("{percent} %")
-}
-
-/// Three digits, without zeros at the end.
-fn short(figure: f64) -> String {
-    let digits = match figure {
-        figure if figure >= 100.0 => 0,
-        figure if figure >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{figure:.digits$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-fn nanoseconds(time: u64) -> f64 {
-    time as f64
 }

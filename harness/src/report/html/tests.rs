@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use emulator::observe::{Trace, TraceRecord};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::json;
@@ -11,17 +12,20 @@ use super::chart::{Chart, Series};
 use super::markup::{Escaped, table};
 use super::scale::{Axis, Scale};
 use super::*;
+use crate::guest::Flavour;
+use crate::sweep::trace;
+use crate::sweep::trace::tests::{io, look};
 
 /// Names, attributes' values and texts of a page that is well-formed.
 #[derive(Debug, Default)]
-struct Content {
+pub(super) struct Content {
     names: Vec<String>,
     values: Vec<String>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Content {
-    fn of(page: &str) -> Self {
+    pub(super) fn of(page: &str) -> Self {
         let mut reader = Reader::from_str(page);
         reader.config_mut().check_end_names = true;
         let mut content = Self::default();
@@ -54,7 +58,7 @@ impl Content {
         content
     }
 
-    fn number_of(&self, name: &str) -> usize {
+    pub(super) fn number_of(&self, name: &str) -> usize {
         self.names.iter().filter(|other| *other == name).count()
     }
 }
@@ -84,6 +88,30 @@ fn run(folder: &Path, changed: impl Fn(&mut serde_json::Value)) -> Run {
     let fio = include_str!("../../../tests/fixtures/fio-null.json");
     fs::write(folder.join("fio/008-mainline.json"), fio).unwrap();
     Run::read(folder).unwrap()
+}
+
+/// Keeps a trace of cells whose I/Os are so many nanoseconds apart, as `changed` makes them.
+fn keep_trace(folder: &Path, flavour: Flavour, cells: &[u64], changed: fn(&mut TraceRecord)) {
+    let file = fs::File::create(folder.join(trace::file_name(flavour))).unwrap();
+    let mut kept = Trace::begin(file).unwrap();
+    let mut number = 0;
+    let mut keep = |mut record: TraceRecord| {
+        number += 1;
+        record.command.set(number);
+        kept.fetched(record);
+        kept.completed(record.queue.get(), number, 1, false, |_| ());
+    };
+    for (cell, every) in (0..).zip(cells) {
+        let begin = 1_000_000_000 * cell;
+        keep(look(begin + 1));
+        for io_number in 0..500 {
+            let mut record = io(begin + 10 + io_number * every);
+            changed(&mut record);
+            keep(record);
+        }
+        keep(look(begin + 999_999_999));
+    }
+    kept.end().unwrap();
 }
 
 fn page_of(changed: impl Fn(&mut serde_json::Value)) -> String {
@@ -158,6 +186,62 @@ fn page_of_a_device_that_does_not_count_has_no_lateness() {
 }
 
 #[test]
+fn page_of_traced_runs_has_a_timeline() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path(), |_| {});
+    // Depths 1 and 8 of each path: that of 8 is shown.
+    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200], |_| ());
+    let content = Content::of(&page(&run).unwrap());
+    assert_eq!(content.number_of("svg"), 5);
+    assert!(content.text.contains("mainline: 8 I/Os begin here"));
+    assert_eq!(content.text.matches("I/Os begin here").count(), 1);
+    keep_trace(folder.path(), Flavour::Patched, &[999, 100], |_| ());
+    let traced = page(&run).unwrap();
+    let content = Content::of(&traced);
+    for text in [
+        "mainline: 8 I/Os begin here",
+        "aio-poll-all: 15 I/Os begin here",
+        "cells of depth 8",
+        "fetched at 1000054010 ns, served for 50 ns, unreaped for 10 ns",
+    ] {
+        assert!(content.text.contains(text), "{text}");
+    }
+    // 8 * 200 ns, of which 60 ns are the device's.
+    let table = "<td>mainline</td><td>0 ns</td><td>50 ns</td><td>0 ns</td><td>10 ns</td><td>1.54 \u{b5}s</td><td>1.6 \u{b5}s</td>";
+    assert!(traced.contains(table), "{traced}");
+    assert_eq!(page(&run).unwrap(), traced);
+}
+
+#[test]
+fn page_of_a_trace_without_reaps_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path(), |_| {});
+    let known = "nobody knows when completions were reaped";
+    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200], |_| ());
+    assert!(!page(&run).unwrap().contains(known));
+    keep_trace(folder.path(), Flavour::Vanilla, &[999, 200], |record| {
+        record.reaped.set(0);
+    });
+    let traced = page(&run).unwrap();
+    assert!(traced.contains(known));
+    assert!(traced.contains("<td>0 ns</td><td>-</td><td>1.55 \u{b5}s</td><td>1.6 \u{b5}s</td>"));
+}
+
+#[test]
+fn page_of_a_damaged_trace_is_refused_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(folder.path(), |_| {});
+    let file = folder.path().join("vanilla-commands.trace");
+    let failure = || page(&run).unwrap_err().to_string();
+    fs::write(&file, "something else altogether").unwrap();
+    assert!(
+        failure().contains("vanilla-commands.trace is damaged: it is no command trace; remove")
+    );
+    keep_trace(folder.path(), Flavour::Vanilla, &[200], |_| ());
+    assert!(failure().contains("1 cells in place of 2"));
+}
+
+#[test]
 fn page_without_rows_is_a_page() {
     let page = page_of(|document| document["rows"] = json!([]));
     Content::of(&page);
@@ -188,6 +272,41 @@ fn depth_axis_has_powers_of_two_inside_its_figures() {
     assert_eq!(axis.ticks, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
     assert!(axis.position(1.0) > 0.0 && axis.position(64.0) < 1.0);
     assert_eq!(Axis::of_depths([4.0].into_iter()).position(4.0), 0.5);
+}
+
+#[test]
+fn choices_axis_has_them_as_ticks() {
+    let axis = Axis::of_choices([2.0, 0.5, 1.0].into_iter());
+    assert_eq!(axis.ticks, [0.5, 1.0, 2.0]);
+    let third =
+        (axis.position(1.0) - axis.position(0.5)) / (axis.position(2.0) - axis.position(0.5));
+    assert!((third - 1.0 / 3.0).abs() < 1e-9, "equal differences");
+    let axis = Axis::of_choices([0.1, 1.0, 10.0].into_iter());
+    assert!((axis.position(1.0) - 0.5).abs() < 1e-9, "equal ratios");
+    assert!(axis.position(0.1) > 0.0 && axis.position(10.0) < 1.0);
+    let many = Axis::of_choices((0..100).map(f64::from));
+    assert_eq!((many.ticks.len(), many.ticks[1]), (10, 10.0));
+}
+
+#[test]
+fn span_axis_ends_where_the_span_does() {
+    let axis = Axis::of_span(31_800.0);
+    assert_eq!(axis.ticks, [0.0, 5e3, 1e4, 1.5e4, 2e4, 2.5e4, 3e4]);
+    assert_eq!((axis.position(0.0), axis.position(31_800.0)), (0.0, 1.0));
+    assert!((axis.position(15_900.0) - 0.5).abs() < 1e-9);
+    assert_eq!(Axis::of_span(1.0).ticks, [0.0, 1.0]);
+    assert_eq!(Axis::of_span(9.5).ticks.len(), 5);
+}
+
+#[test]
+fn linear_axis_covers_its_figures() {
+    let axis = Axis::covering(Scale::Linear, [13.0, 58.0].into_iter());
+    assert_eq!(
+        axis.ticks,
+        [
+            10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0
+        ]
+    );
 }
 
 #[test]
