@@ -144,8 +144,12 @@ impl Context {
     /// Says in one line how the guest runs, and why.
     pub fn announce(&self, progress: &dyn Progress) {
         let Decision { accel, reason } = &self.accel;
+        let floor = match self.device.floor {
+            0 => String::new(),
+            floor => format!("; {floor} ns subtracted for the way to the device"),
+        };
         progress.line(&format!(
-            "accel {}: {reason}; {}",
+            "accel {}: {reason}; {}{floor}",
             accel.name(),
             self.placement.describe()
         ));

@@ -10,7 +10,6 @@ use emulator::timing::{Floor, Nanos, units};
 
 use super::context::{Context, load_profile};
 use crate::exit::Failure;
-use crate::progress::Progress;
 
 /// What is subtracted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl Context {
     ///
     /// # Errors
     /// Exit 2, when it is; exit 3, when nothing can be measured.
-    pub fn settle_floor(&mut self, progress: &dyn Progress) -> anyhow::Result<()> {
+    pub fn settle_floor(&mut self) -> anyhow::Result<()> {
         if self.nothing_to_subtract().is_some() {
             return Ok(());
         }
@@ -74,20 +73,21 @@ impl Context {
                 command: 0,
             },
             (FloorChoice::Auto, Some((&guest, &poller))) if !profile.is_instant() => {
-                let floor = measure_floor((guest, poller)).map_err(failure)?;
-                progress.line(&format!("floor of the emulator, subtracted: {floor}"));
-                floor
+                measure_floor((guest, poller)).map_err(failure)?
             }
             // Nobody knows which cores it will be, or no time is asked for.
             (FloorChoice::Auto | FloorChoice::Off, _) => return Ok(()),
         };
+        profile
+            .check_floor(floor)
+            .map_err(|error| Failure::usage(error.to_string()))?;
         let of_all_pollers = Floor {
             command: floor.command / u64::from(self.pollers.max(1)),
             ..floor
         };
-        profile
-            .check_floor(of_all_pollers)
-            .map_err(|error| Failure::usage(error.to_string()))?;
+        if let Some(reason) = profile.outruns(of_all_pollers) {
+            log::warn!("{reason}");
+        }
         self.device.floor = floor.response;
         Ok(())
     }

@@ -68,12 +68,12 @@ pub fn run(options: &LaunchOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     if verbose > 0 {
         context.announce(progress.as_ref());
     }
-    context.settle_floor(progress.as_ref())?;
     let flavours: &[Flavour] = match &kernel {
         KernelChoice::Ours(flavour) => &[*flavour],
         KernelChoice::File(_) => &[],
     };
     let guest = context.guest(flavours, progress.as_ref())?;
+    context.settle_floor()?;
     let kernel = match &kernel {
         KernelChoice::Ours(flavour) => &guest.kernel(*flavour)?.path,
         KernelChoice::File(path) => path,

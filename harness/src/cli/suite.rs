@@ -167,7 +167,7 @@ impl Session<'_> {
             .iter()
             .map(|(_, suite)| {
                 let mut context = Context::new(self.settings(suite, &file)?)?;
-                context.settle_floor(progress)?;
+                context.settle_floor()?;
                 Ok(context)
             })
             .collect::<anyhow::Result<_>>()?;

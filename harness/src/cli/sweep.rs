@@ -80,12 +80,14 @@ pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<E
     let settings = SweepSettings::resolve(options, &SettingsFile::load()?)?;
     let mut plan = Plan::new(settings, |accel| what.usual_time(accel))?;
     let progress = progress::for_stderr();
+    if !plan.settings.machine.dry_run {
+        plan.context.settle_floor()?;
+    }
     plan.context.warn(progress.as_ref());
     if plan.settings.machine.dry_run {
         return plan.dry_run();
     }
     plan.context.announce(progress.as_ref());
-    plan.context.settle_floor(progress.as_ref())?;
     let guest = plan.guest(progress.as_ref())?;
     let out = plan.settings.machine.out.clone();
     let (folder, document) = plan.measure(&guest, out.as_deref(), verbose, progress.as_ref())?;
