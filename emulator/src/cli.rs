@@ -149,9 +149,9 @@ struct DeviceArgs {
     /// Answer questions on a socket at PATH
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// After how long without work the poller sleeps: 500us, 2ms, 1s or never
-    #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = parse_idle)]
-    idle_sleep: IdleSleep,
+    /// After how long without work the poller sleeps: 500us, 2ms, 1s or never [default: 2ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_idle)]
+    idle_sleep: Option<IdleSleep>,
     /// What the way from a doorbell to the device and back takes on this machine (hipri bench floor):
     /// it is subtracted from the profile's times, and a profile that wants less is refused
     #[arg(long, value_name = "TIME", default_value = "0ns", value_parser = units::duration)]
@@ -195,6 +195,12 @@ impl Doorbells {
 
 #[derive(Clone, Copy)]
 struct IdleSleep(Option<Duration>);
+
+impl Default for IdleSleep {
+    fn default() -> Self {
+        Self(Some(Duration::from_millis(2)))
+    }
+}
 
 /// What ends the program early, by whose fault it is.
 enum Failure {
@@ -294,6 +300,11 @@ fn serve_in_virtual_time(
             "--doorbells shadow: in virtual time nobody polls memory; take exit"
         )));
     }
+    if device.idle_sleep.is_some() {
+        return Err(usage(anyhow::anyhow!(
+            "--idle-sleep: in virtual time there is no poller that could sleep"
+        )));
+    }
     if device.floor > 0 {
         return Err(usage(anyhow::anyhow!(
             "--floor: in virtual time the way to the device takes nothing of its own"
@@ -313,19 +324,19 @@ fn serve_in_virtual_time(
     let server = VirtualServer::bind(&options.socket, time).map_err(infrastructure)?;
     log::info!("listening on {}", options.socket.display());
     device.tell_ready()?;
-    let (function, gone_at) = server
+    let served = server
         .serve(function, stop.as_fd())
         .map_err(infrastructure)?;
-    if gone_at.is_some() && !options.once {
+    if matches!(served.gone_at, Ok(Some(_))) && !options.once {
         wait_for_stop(stop).map_err(infrastructure)?;
     }
-    if let Some(mut function) = function {
+    if let Some(mut function) = served.function {
         device.end_trace(&mut function)?;
         // Whoever does not want to know has closed it.
         let report = Report::of(&function, &PollerCounters::default());
         let _ = writeln!(std::io::stdout(), "{report}");
     }
-    Ok(())
+    served.gone_at.map(drop).map_err(infrastructure)
 }
 
 fn serve_until_stopped(
@@ -429,7 +440,7 @@ impl DeviceArgs {
             lanes: (1..usize::from(self.pollers))
                 .map(|poller| self.cpu.get(poller).copied())
                 .collect(),
-            idle_sleep: self.idle_sleep.0,
+            idle_sleep: self.idle_sleep.unwrap_or_default().0,
         }
     }
 

@@ -179,6 +179,28 @@ fn mapped_doorbells_are_refused() {
 }
 
 #[test]
+fn options_without_effect_in_virtual_time_are_refused() {
+    let (_folder, socket) = folder();
+    let time = socket.with_extension("time");
+    for words in [
+        ["--doorbells", "shadow"],
+        ["--control", "/no/socket"],
+        ["--idle-sleep", "1ms"],
+        ["--floor", "100ns"],
+    ] {
+        let mut command = serve(&socket);
+        let output = command
+            .arg("--virtual-time")
+            .arg(&time)
+            .args(words)
+            .output();
+        let output = output.expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_refused((output.status.code(), text), 2, &[words[0], "virtual time"]);
+    }
+}
+
+#[test]
 fn fault_rules_that_are_wrong_are_refused_with_file_key_and_value() {
     let (folder, socket) = folder();
     let rules = folder.path().join("rules.toml");

@@ -33,5 +33,5 @@ mod vring;
 pub use pcidev::{Notifier, PciQueues, Queue, QueueError};
 pub use server::{Server, ServerError};
 pub use session::{RingOwner, SessionError};
-pub use virtual_time::{VirtualServer, VirtualTimeError};
+pub use virtual_time::{Served, VirtualServer, VirtualTimeError};
 pub use vring::{Vring, VringError, VringLayout};

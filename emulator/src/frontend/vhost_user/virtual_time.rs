@@ -61,7 +61,7 @@ impl VirtualServer {
         &self,
         function: NvmeFunction,
         stop: BorrowedFd<'_>,
-    ) -> Result<(Option<NvmeFunction>, Option<Nanos>), VirtualTimeError> {
+    ) -> Result<Served, VirtualTimeError> {
         let schedule = Schedule::new()?;
         let mut device = Device {
             listener: self.device.listener(),
@@ -70,19 +70,33 @@ impl VirtualServer {
         };
         let calendar = Calendar::accept(self.time.listener(), schedule, stop)?;
         let Some(mut calendar) = calendar else {
-            return Ok((device.end(), None));
+            return Ok(Served {
+                function: device.end(),
+                gone_at: Ok(None),
+            });
         };
         log::info!("guest connected, in virtual time");
-        let end = calendar.run(&mut device, stop);
-        let function = device.end();
-        match end? {
-            CalendarEnd::GuestGone(time) => {
+        let gone_at = match calendar.run(&mut device, stop) {
+            Ok(CalendarEnd::GuestGone(time)) => {
                 log::info!("guest is gone, at {time} ns");
-                Ok((function, Some(time)))
+                Ok(Some(time))
             }
-            CalendarEnd::Stopped => Ok((function, None)),
-        }
+            Ok(CalendarEnd::Stopped) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        Ok(Served {
+            function: device.end(),
+            gone_at,
+        })
     }
+}
+
+/// How serving a guest has ended.
+pub struct Served {
+    /// The device, unless it was lost with a broken connection.
+    pub function: Option<NvmeFunction>,
+    /// When the guest has gone; `None` when it was told to stop.
+    pub gone_at: Result<Option<Nanos>, VirtualTimeError>,
 }
 
 /// The device, before and after the guest has found it.
