@@ -74,13 +74,15 @@ pub fn counters(document: &Document, style: Style) -> String {
             taken.map(|taken| taken.to_string())
         }),
         ("doorbell traps", |rows| sum(rows, |d| d.doorbell_traps)),
-        ("lateness p50, worst depth", |rows| {
-            worst(rows, |d| d.lateness_p50_ns)
+        ("late p50 / p99 / max, worst depth", |rows| {
+            Some(format!(
+                "{} / {} / {}",
+                worst(rows, |d| Some(d.lateness_p50_ns))?,
+                worst(rows, |d| Some(d.lateness_p99_ns))?,
+                worst(rows, |d| d.lateness_max_ns)?,
+            ))
         }),
-        ("p99, worst depth", |rows| {
-            worst(rows, |d| d.lateness_p99_ns)
-        }),
-        ("of all lateness the host's", |rows| {
+        ("by the host", |rows| {
             host_share(counted(rows)?).map(percent)
         }),
         ("early", |rows| {
@@ -120,9 +122,13 @@ fn sum(rows: &[Row], field: fn(&DeviceCounts) -> u64) -> Option<String> {
     Some(total.to_string())
 }
 
-fn worst(rows: &[Row], field: fn(&DeviceCounts) -> u64) -> Option<String> {
-    let worst = counted(rows)?.into_iter().map(field).max()?;
-    Some(format!("{worst} ns"))
+fn worst(rows: &[Row], field: fn(&DeviceCounts) -> Option<u64>) -> Option<String> {
+    let all: Option<Vec<_>> = counted(rows)?.into_iter().map(field).collect();
+    let worst = all?.into_iter().max()?;
+    Some(match u32::try_from(worst) {
+        Ok(worst) if worst >= 10_000 => microseconds(worst.into()),
+        _ => format!("{worst} ns"),
+    })
 }
 
 /// What part of all lateness is the host's doing, in percent.
@@ -292,6 +298,10 @@ mod tests {
     fn counters_are_summed_over_depths() {
         let table = counters(&document("high-iops"), Style::Markdown);
         assert!(table.contains("| mainline |     10 |"), "{table}");
+        assert!(
+            table.contains("100 ns / 200 ns / 300 ns |        25 % |     0 |"),
+            "{table}"
+        );
         assert!(!table.contains("exits"), "{table}");
     }
 
