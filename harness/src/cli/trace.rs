@@ -115,8 +115,14 @@ fn perfetto(records: &[TraceRecord]) -> anyhow::Result<String> {
                 }));
             }
         };
-        slice(&name(record), record.fetched.get(), end);
-        slice("medium", record.started.get(), record.due.get().min(end));
+        let fetched = record.fetched.get();
+        slice(&name(record), fetched, end);
+        // It lies inside of the one above; nobody knows when an admin command was started.
+        let started = match record.started.get() {
+            0 => 0,
+            started => started.max(fetched),
+        };
+        slice("medium", started, record.due.get().min(end));
         slice("until reaped", record.completed.get(), record.reaped.get());
     }
     for queue in tracks.keys() {
