@@ -13,6 +13,7 @@ use emulator::timing::{Model, Nanos, Profile, Request, Work};
 use hdrhistogram::Histogram;
 
 use super::Costs;
+use super::lives::{Lives, Moments};
 use crate::sweep::IoPath;
 
 /// A submission of more iocbs than this is plugged: its requests are allocated together, and go to
@@ -34,7 +35,7 @@ const TO_PIN: u64 = 2;
 /// Accesses to copy an iocb.
 const TO_COPY: u64 = 1;
 
-/// How often fio looks at the clock for an I/O: when it begins, and twice whether the job is over.
+/// How often fio looks at the clock for an I/O: twice whether the job is over, and when it begins.
 /// Counted in virtual time, as the difference that a dearer `clock_read` makes.
 const CLOCK_READS: u64 = 3;
 
@@ -118,6 +119,8 @@ pub struct Outcome {
     pub latency: Histogram<u64>,
     /// Time of the processors while it was counted.
     pub spent: Spent,
+    /// Times of the I/Os.
+    pub lives: Lives,
     /// I/Os counted.
     pub ios: u64,
     /// From the first I/O counted to the last.
@@ -167,6 +170,7 @@ fn gather(jobs: &[Job<'_>]) -> Outcome {
         iops: 0.0,
         latency: new_histogram(),
         spent: Spent::default(),
+        lives: Lives::default(),
         ios: 0,
         elapsed: 0,
     };
@@ -178,6 +182,7 @@ fn gather(jobs: &[Job<'_>]) -> Outcome {
         outcome.spent.submission += job.spent.submission;
         outcome.spent.completion += job.spent.completion;
         outcome.spent.waiting += job.spent.waiting;
+        outcome.lives.add(&job.lives);
         // It grows as needed: nothing can be lost.
         let _ = outcome.latency.add(&job.latency);
     }
@@ -197,12 +202,19 @@ fn new_histogram() -> Histogram<u64> {
     Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"))
 }
 
-/// A command that the device has, or that was in its completion queue.
+/// A command that the device has, or that was in its completion queue. The first to be due is the
+/// first in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Command {
     due: Nanos,
     /// The number of its submission.
     submission: u64,
+    /// When fio began with it.
+    begun: Nanos,
+    /// When the doorbell was rung for it.
+    rung: Nanos,
+    /// When it was seen in the completion queue.
+    seen: Nanos,
 }
 
 /// What a job does next.
@@ -240,9 +252,12 @@ struct Job<'a> {
     /// When submissions ended; as many as can be in flight have a place.
     submitted: Vec<Nanos>,
     submission: u64,
+    /// When fio begins with the next I/O of the submission, if nothing interrupts.
+    begins: Nanos,
     /// What the next submission takes longer.
     cold: Nanos,
     spent: Spent,
+    lives: Lives,
     /// I/Os that are still to pass before any is counted.
     warming: u64,
     counted: u64,
@@ -265,8 +280,10 @@ impl<'a> Job<'a> {
             ring: VecDeque::with_capacity(places),
             submitted: vec![0; places],
             submission: 0,
+            begins: 0,
             cold: 0,
             spent: Spent::default(),
+            lives: Lives::default(),
             warming: scenario.ios / WARM_UP + u64::from(scenario.depth),
             counted: 0,
             counted_since: 0,
@@ -304,6 +321,7 @@ impl<'a> Job<'a> {
         if self.queued == *batch {
             self.queued = 0;
         }
+        self.begins = self.now;
         let mut cost = costs.system_call + costs.clock_read;
         if software.batched {
             cost += (TO_TAKE_FILE + TO_ALLOCATE * allocations(count)) * costs.access;
@@ -343,9 +361,13 @@ impl<'a> Job<'a> {
                 bytes: self.scenario.block_size,
             };
             self.sequence += 1;
+            self.begins += CLOCK_READS * self.scenario.costs.clock_read;
             self.in_flight.push(Reverse(Command {
                 due: device.admit(self.now, &request),
                 submission: self.submission,
+                begun: self.begins,
+                rung: self.now,
+                seen: 0,
             }));
         }
         self.outstanding += count;
@@ -436,7 +458,10 @@ impl<'a> Job<'a> {
             && first.due <= now
         {
             cost += self.scenario.costs.io;
-            self.ring.push_back(*first);
+            self.ring.push_back(Command {
+                seen: now,
+                ..*first
+            });
             self.in_flight.pop();
         }
         cost
@@ -462,6 +487,14 @@ impl<'a> Job<'a> {
         let end = *self.end_of(command.submission);
         // Auto-resizing: whatever the time is, there is room.
         self.latency += self.now.saturating_sub(end);
+        self.lives.count(&Moments {
+            begun: command.begun,
+            rung: command.rung,
+            submitted: end,
+            due: command.due,
+            seen: command.seen,
+            over: self.now,
+        });
     }
 }
 
@@ -605,6 +638,52 @@ mod tests {
         assert_eq!(eight.ios, 8 * of(1).ios);
     }
 
+    /// At depth 1 one part comes after another, and each can be told by hand.
+    #[test]
+    fn lives_at_depth_one_are_the_sum_of_known_parts() {
+        let outcome = simulate(&scenario(IoPath::AioPollAll, 1));
+        let each = |time: Nanos| time / outcome.ios;
+        let Lives {
+            total,
+            submission,
+            overlap,
+            device,
+            completion,
+            taking,
+        } = outcome.lives;
+        // System call, file and request, down, and a look at the clock when it has returned.
+        assert_eq!(each(submission), 200 + 200 + 300 + 20);
+        assert_eq!((overlap, each(device)), (0, 6000));
+        assert!(each(completion) <= COSTS.completion, "{completion}");
+        // Up, and a look at the clock.
+        assert_eq!(each(taking), 300 + 20);
+        // Until fio begins with the next it looks at the clock three times.
+        assert_eq!(each(total) + 3 * 20, each(outcome.elapsed));
+    }
+
+    #[test]
+    fn lives_add_up_whatever_the_path_and_the_depth() {
+        for path in IoPath::SEED {
+            for depth in [1, 2, 4, 5, 32, 128] {
+                let jittery = Scenario {
+                    profile: Profile::uniform("any", 8, 300, &Service::log_normal(5000, 0.5)),
+                    ..scenario(path, depth)
+                };
+                let outcome = simulate(&jittery);
+                let lives = outcome.lives;
+                let parts = lives.submission + lives.device + lives.completion + lives.taking;
+                assert_eq!(parts, lives.total + lives.overlap, "{path} {depth}");
+                // Little's law: the queue holds so many on average, and never more than its depth.
+                let mean = lives.total as f64 / outcome.ios as f64;
+                let full = f64::from(depth) * 1e9 / outcome.iops;
+                assert!(
+                    mean <= full * 1.001 && mean > full * 0.8,
+                    "{path} {depth}: {mean} {full}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn simulate_twice_is_the_same() {
         let jittery = Scenario {
@@ -616,5 +695,6 @@ mod tests {
         assert_eq!(first.elapsed, second.elapsed);
         assert_eq!(first.spent, second.spent);
         assert_eq!(first.latency, second.latency);
+        assert_eq!(first.lives, second.lives);
     }
 }

@@ -9,7 +9,7 @@ mod document;
 pub mod fio;
 mod interrupts;
 mod job;
-mod pace;
+pub mod pace;
 mod run;
 pub mod seed;
 
@@ -122,6 +122,13 @@ pub struct Boot {
     pub flavour: Flavour,
     /// What runs on it.
     pub cells: Vec<Cell>,
+}
+
+impl Boot {
+    /// What the names of its logs begin with.
+    pub fn log_prefix(&self) -> String {
+        format!("{}-", self.flavour)
+    }
 }
 
 /// Orders a sweep: a boot for each flavour that is needed.

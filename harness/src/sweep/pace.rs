@@ -4,12 +4,28 @@
 //! In virtual time a cell takes some milliseconds, and fio counts its runtime in milliseconds. The
 //! trace knows to the nanosecond when the guest took each completion.
 
-use anyhow::ensure;
-use emulator::observe::{LOG_COUNTERS, TraceRecord};
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use emulator::observe::{LOG_COUNTERS, TraceRecord, read_trace};
 use emulator::spec::AdminOpcode;
+
+use super::Boot;
 
 /// The share of a cell's I/Os that are let pass before the time is taken.
 const WARM_UP: usize = 10;
+
+/// The I/O commands of each cell of a boot, in the order of its cells, out of the trace that lies in
+/// `logs`.
+///
+/// # Errors
+/// When there is no trace, or as [`split`].
+pub fn of_boot(logs: &Path, boot: &Boot) -> anyhow::Result<Vec<Vec<TraceRecord>>> {
+    let file = logs.join(format!("{}commands.trace", boot.log_prefix()));
+    let read = || split(&read_trace(File::open(&file)?)?, boot.cells.len());
+    read().with_context(|| format!("reading {}", file.display()))
+}
 
 /// The I/O commands of each cell, in the order in which the guest took their completions.
 ///

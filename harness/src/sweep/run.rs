@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use emulator::observe::{CountersPage, Summary, read_trace};
+use emulator::observe::{CountersPage, Summary};
 use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
 
 use super::document::{DeviceCounts, Document, KernelIdentity, Row, RunSummary};
@@ -105,7 +105,7 @@ fn run_boot(
     progress: &dyn Progress,
 ) -> anyhow::Result<RunReport> {
     let kernel = spec.guest.kernel(boot.flavour)?;
-    let prefix = log_prefix(boot);
+    let prefix = boot.log_prefix();
     let mut machine = spec.machine.clone();
     machine.kernel = &kernel.path;
     machine.log_prefix = &prefix;
@@ -240,12 +240,7 @@ fn paces(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<Vec<f64>> {
     let (Some(_), Some(logs)) = (&spec.machine.virtual_time, spec.machine.logs) else {
         return Ok(Vec::new());
     };
-    let file = logs.join(format!("{}commands.trace", log_prefix(boot)));
-    let records = std::fs::File::open(&file)
-        .and_then(read_trace)
-        .with_context(|| format!("reading {}", file.display()))?;
-    let cells = pace::split(&records, boot.cells.len())
-        .with_context(|| format!("reading {}", file.display()))?;
+    let cells = pace::of_boot(logs, boot)?;
     let rates = boot.cells.iter().zip(cells).map(|(cell, commands)| {
         pace::rate(&commands, cell.depth).with_context(|| {
             format!(
@@ -255,11 +250,6 @@ fn paces(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<Vec<f64>> {
         })
     });
     rates.collect()
-}
-
-/// What the names of a boot's logs begin with.
-fn log_prefix(boot: &Boot) -> String {
-    format!("{}-", boot.flavour)
 }
 
 /// Interrupts on I/O queues that the guest took from the end of one job to the end of the next.
