@@ -29,14 +29,7 @@ struct Point {
 
 /// Predicts and shows it.
 pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<ExitCode> {
-    for path in options.paths() {
-        if model::Software::of(*path).is_none() {
-            return Err(Failure::usage(format!(
-                "--paths {path}: the model knows mainline, aio-poll and aio-poll-all"
-            ))
-            .into());
-        }
-    }
+    require_known(options.paths())?;
     let point = Point::of(options, repository)?;
     if options.sweep.is_empty() {
         let prediction = Prediction {
@@ -59,6 +52,17 @@ pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     cli::show(options.json, &grid, report::grid_table)
+}
+
+/// Refuses paths that the model does not know.
+pub(super) fn require_known(paths: &[IoPath]) -> Result<(), Failure> {
+    let unknown = |path: &&IoPath| model::Software::of(**path).is_none();
+    match paths.iter().find(unknown) {
+        None => Ok(()),
+        Some(path) => Err(Failure::usage(format!(
+            "--paths {path}: the model knows mainline, aio-poll and aio-poll-all"
+        ))),
+    }
 }
 
 /// Whatever is wrong with a point is said before the first is simulated.

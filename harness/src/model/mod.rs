@@ -21,4 +21,4 @@ pub use costs::{Calibration, Costs};
 pub use grid::{Axis, Grid, GridCell, axes, points};
 pub use lives::Lives;
 pub use predict::{PredictedCell, Prediction};
-pub use simulate::{Outcome, Scenario, Software, Spent, simulate};
+pub use simulate::{DEFAULT_IOS, Outcome, Scenario, Software, Spent, simulate};

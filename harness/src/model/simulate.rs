@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 
 use super::Costs;
 use super::lives::{Lives, Moments};
-use crate::sweep::IoPath;
+use crate::sweep::{self, IoPath};
 
 /// A submission of more iocbs than this is plugged: its requests are allocated together, and go to
 /// the device with one doorbell (AIO_PLUG_THRESHOLD).
@@ -38,6 +38,9 @@ const TO_COPY: u64 = 1;
 /// How often fio looks at the clock for an I/O: twice whether the job is over, and when it begins.
 /// Counted in virtual time, as the difference that a dearer `clock_read` makes.
 const CLOCK_READS: u64 = 3;
+
+/// I/Os of a job that are counted, unless somebody says: enough for three digits.
+pub const DEFAULT_IOS: u64 = 100_000;
 
 /// Bytes of a page of the application's memory.
 const PAGE: u32 = 4096;
@@ -322,9 +325,12 @@ impl<'a> Job<'a> {
             self.queued = 0;
         }
         self.begins = self.now;
-        let mut cost = costs.system_call + costs.clock_read;
+        let mut cost = CLOCK_READS * costs.clock_read * u64::from(count) + costs.system_call;
         if software.batched {
-            cost += (TO_TAKE_FILE + TO_ALLOCATE * allocations(count)) * costs.access;
+            cost += TO_TAKE_FILE * costs.access;
+        }
+        if software.batched && count > PLUG_THRESHOLD {
+            cost += TO_ALLOCATE * allocations(count) * costs.access;
         }
         cost += std::mem::take(&mut self.cold);
         self.work(cost, On::Submission);
@@ -334,15 +340,18 @@ impl<'a> Job<'a> {
     /// What comes before the next doorbell of a submission, or after its last.
     fn prepare(&mut self, left: u32) {
         if left == 0 {
+            self.work(self.scenario.costs.clock_read, On::Submission);
             *self.end_of(self.submission) = self.now;
             self.submission += 1;
             let full = self.outstanding == self.scenario.depth;
             self.next = if full { Next::Reap } else { Next::Submit };
             return;
         }
-        let ready = if left > PLUG_THRESHOLD { left } else { 1 };
+        let plugged = left > PLUG_THRESHOLD;
+        let ready = if plugged { left } else { 1 };
+        let cost = self.scenario.submission_of_one(plugged);
         for _ in 0..ready {
-            self.work(self.scenario.submission_of_one(), On::Submission);
+            self.work(cost, On::Submission);
         }
         self.next = Next::Ring {
             ready,
@@ -505,12 +514,29 @@ fn allocations(count: u32) -> u64 {
 }
 
 impl Scenario {
-    /// What one iocb takes on its way to the device.
-    fn submission_of_one(&self) -> Nanos {
+    /// The workload of the seed, 4 KiB random reads of one job, half a queue at a time; nothing for a
+    /// path that the model does not know.
+    pub fn of_seed(profile: &Profile, costs: &Costs, path: IoPath, depth: u32) -> Option<Self> {
+        Some(Self {
+            profile: profile.clone(),
+            costs: *costs,
+            software: Software::of(path)?,
+            depth,
+            batch: sweep::batch(depth),
+            block_size: PAGE,
+            work: Work::Read,
+            jobs: 1,
+            seed: 1,
+            ios: DEFAULT_IOS,
+        })
+    }
+
+    /// What one iocb takes on its way to the device, alone or with those that it is plugged with.
+    fn submission_of_one(&self, plugged: bool) -> Nanos {
         let Self {
             costs, software, ..
         } = self;
-        let mut cost = CLOCK_READS * costs.clock_read + costs.io;
+        let mut cost = costs.io;
         if !software.user_iocbs {
             cost += TO_COPY * costs.access;
         }
@@ -518,7 +544,10 @@ impl Scenario {
             cost += TO_PIN * costs.access * u64::from(self.block_size.div_ceil(PAGE));
         }
         if !software.batched {
-            cost += (TO_TAKE_FILE + TO_ALLOCATE) * costs.access;
+            cost += TO_TAKE_FILE * costs.access;
+        }
+        if !software.batched || !plugged {
+            cost += TO_ALLOCATE * costs.access;
         }
         cost
     }
@@ -547,7 +576,7 @@ mod tests {
             costs: COSTS,
             software: Software::of(path).unwrap(),
             depth,
-            batch: crate::sweep::batch(depth),
+            batch: sweep::batch(depth),
             block_size: 4096,
             work: Work::Read,
             jobs: 1,
@@ -653,7 +682,8 @@ mod tests {
         } = outcome.lives;
         // System call, file and request, down, and a look at the clock when it has returned.
         assert_eq!(each(submission), 200 + 200 + 300 + 20);
-        assert_eq!((overlap, each(device)), (0, 6000));
+        // The device has had it since before that look.
+        assert_eq!((each(overlap), each(device)), (20, 6000));
         assert!(each(completion) <= COSTS.completion, "{completion}");
         // Up, and a look at the clock.
         assert_eq!(each(taking), 300 + 20);
