@@ -223,8 +223,7 @@ impl Agreement {
             percent,
             beyond: cells
                 .iter()
-                // What is no number is beyond, too.
-                .filter(|cell| !(cell.percent_off().abs() <= percent))
+                .filter(|cell| cell.percent_off().abs() > percent)
                 .map(|cell| {
                     let off = cell.percent_off();
                     format!("{} at depth {} ({off:+.1} %)", cell.path, cell.depth)

@@ -145,7 +145,7 @@ fn within_names_the_cells_that_differ_by_more() {
         AgreedCell::new(cell, model, virtual_time, model)
     };
     let beyond = |within| {
-        let cells = vec![cell(4, 95_000.0), cell(1, 102_000.0), cell(2, f64::NAN)];
+        let cells = vec![cell(4, 95_000.0), cell(1, 102_000.0), cell(2, 103_100.0)];
         let agreement = Agreement::new("any".into(), "uml", Costs::unknown(), cells, within);
         let depths: Vec<u32> = agreement.cells.iter().map(|cell| cell.depth).collect();
         assert_eq!(depths, [1, 2, 4]);
@@ -153,8 +153,11 @@ fn within_names_the_cells_that_differ_by_more() {
     };
     assert_eq!(beyond(None), None);
     let named = beyond(Some(3.0)).unwrap();
-    assert_eq!(named.len(), 2);
-    assert_eq!(named[1], "mainline at depth 4 (-5.0 %)");
+    let wanted = [
+        "mainline at depth 2 (+3.1 %)",
+        "mainline at depth 4 (-5.0 %)",
+    ];
+    assert_eq!(named, wanted);
 }
 
 #[test]

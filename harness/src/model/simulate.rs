@@ -255,8 +255,8 @@ struct Job<'a> {
     /// When submissions ended; as many as can be in flight have a place.
     submitted: Vec<Nanos>,
     submission: u64,
-    /// When fio begins with the next I/O of the submission, if nothing interrupts.
-    begins: Nanos,
+    /// When fio began with those I/Os of the submission that the device has not heard of.
+    begun: VecDeque<Nanos>,
     /// What the next submission takes longer.
     cold: Nanos,
     spent: Spent,
@@ -283,7 +283,7 @@ impl<'a> Job<'a> {
             ring: VecDeque::with_capacity(places),
             submitted: vec![0; places],
             submission: 0,
-            begins: 0,
+            begun: VecDeque::with_capacity(places),
             cold: 0,
             spent: Spent::default(),
             lives: Lives::default(),
@@ -324,8 +324,11 @@ impl<'a> Job<'a> {
         if self.queued == *batch {
             self.queued = 0;
         }
-        self.begins = self.now;
-        let mut cost = CLOCK_READS * costs.clock_read * u64::from(count) + costs.system_call;
+        for _ in 0..count {
+            self.work(CLOCK_READS * costs.clock_read, On::Submission);
+            self.begun.push_back(self.now);
+        }
+        let mut cost = costs.system_call;
         if software.batched {
             cost += TO_TAKE_FILE * costs.access;
         }
@@ -370,11 +373,10 @@ impl<'a> Job<'a> {
                 bytes: self.scenario.block_size,
             };
             self.sequence += 1;
-            self.begins += CLOCK_READS * self.scenario.costs.clock_read;
             self.in_flight.push(Reverse(Command {
                 due: device.admit(self.now, &request),
                 submission: self.submission,
-                begun: self.begins,
+                begun: self.begun.pop_front().unwrap_or(self.now),
                 rung: self.now,
                 seen: 0,
             }));
