@@ -8,9 +8,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use emulator::timing::{Profile, Work};
-use hipri::model::{Costs, Scenario, Software, simulate};
-use hipri::sweep::{IoPath, batch};
+use emulator::timing::Profile;
+use hipri::model::{Costs, Scenario, simulate};
+use hipri::sweep::IoPath;
 
 /// I/Os of a run: enough to hide what a run itself costs.
 const IOS: u64 = 100_000;
@@ -20,17 +20,10 @@ const DEPTHS: [u32; 4] = [1, 8, 64, 512];
 const WANTED: f64 = 5e6;
 
 fn scenario(path: IoPath, depth: u32) -> Option<Scenario> {
+    let profile = Profile::load("high-iops").ok()?;
     Some(Scenario {
-        profile: Profile::load("high-iops").ok()?,
-        costs: Costs::unknown(),
-        software: Software::of(path)?,
-        depth,
-        batch: batch(depth),
-        block_size: 4096,
-        work: Work::Read,
-        jobs: 1,
-        seed: 1,
         ios: IOS,
+        ..Scenario::of_seed(&profile, &Costs::unknown(), path, depth)?
     })
 }
 

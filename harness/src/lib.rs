@@ -2,6 +2,7 @@
 //! `hipri`: builds, boots, tests and measures guests that do polled I/O on an emulated NVMe
 //! controller.
 
+pub mod agree;
 pub mod cli;
 pub mod compare;
 pub mod exit;

@@ -749,6 +749,61 @@ fn options_that_do_not_go_with_whose_time_it_is_are_refused() {
 }
 
 #[test]
+fn agree_plans_both_guests_with_the_same_cells() {
+    let here = folder();
+    let words = ["--depths", "4", "--ios", "2000", "--runtime", "2"];
+    let run = hipri(&here)
+        .env("HIPRI_ACCEL", "uml")
+        .arg("agree")
+        .args(words)
+        .arg("--dry-run")
+        .assert()
+        .success();
+    let text = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    for part in [
+        "time:    virtual",
+        "number_ios=2000",
+        "time:    real",
+        "runtime=2",
+    ] {
+        assert_eq!(text.matches(part).count(), 1, "{part} in\n{text}");
+    }
+    assert_eq!(text.matches("  004-aio-poll-all").count(), 2, "{text}");
+}
+
+#[test]
+fn agree_refuses_what_not_every_side_can_have() {
+    let here = folder();
+    for (words, part) in [
+        (&["--time", "virtual"][..], "both times"),
+        (&["--workload", "mine"], "--workload"),
+        (&["--reference", "null_blk"], "--reference"),
+        (&["--cpus", "2"], "--cpus"),
+        (&["--pollers", "2"], "--pollers"),
+        (&["--huge-pages", "off"], "--huge-pages"),
+        (&["--paths", "io-uring"], "the model knows"),
+        (&["--doorbells", "shadow"], "--doorbells shadow"),
+        (&["--accel", "qemu"], "no speed model"),
+        (&["--costs", "no-such"], "no-such"),
+        (&["--depths", "64", "--ios", "99"], "256 or more"),
+    ] {
+        hipri(&here)
+            .env("HIPRI_ACCEL", "uml")
+            .arg("agree")
+            .args(words)
+            .assert()
+            .code(2)
+            .stderr(contains(part).and(one_sentence()));
+    }
+    // A file is no less told than an option.
+    std::fs::write(here.path().join("hipri.toml"), "time = \"real\"\n").expect("a file");
+    let run = hipri(&here).args(["agree", "--dry-run"]).assert();
+    run.code(2).stderr(contains("both times"));
+    let help = hipri(&here).args(["agree", "--help"]).assert().success();
+    help.stdout(contains("--within").and(contains("--reference").not()));
+}
+
+#[test]
 fn main_job_on_uml_is_in_virtual_time_and_a_sweep_is_not() {
     let here = folder();
     for (words, time) in [

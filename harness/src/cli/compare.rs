@@ -133,7 +133,8 @@ fn basis(comparison: &Comparison) -> String {
     }
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
+/// Percents between 0 and 100, with or without their sign.
+pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     match text.trim_end_matches('%').parse() {
         Ok(percent) if (0.0..100.0).contains(&percent) => Ok(percent),
         _ => Err("write percents between 0 and 100, such as 5".into()),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The command line.
 
+mod agree;
 mod bench;
 mod bisect;
 mod compare;
@@ -71,6 +72,9 @@ enum Command {
     BisectRun(bisect::BisectOptions),
     /// Predicts IOPS and latency in virtual time, without a guest; fits the prediction to tables.
     Model(model::ModelOptions),
+    /// Puts the model, the guest in virtual time and the guest in real time side by side, and says
+    /// where the time of an I/O went.
+    Agree(agree::AgreeOptions),
     /// Compares measured sweeps, and says what differs beyond chance.
     Compare(compare::CompareOptions),
     /// Writes the page with charts, report.html, of sweeps that were measured before.
@@ -126,6 +130,7 @@ fn dispatch(
         Some(Command::Suite(options)) => suite::run(&options, verbose),
         Some(Command::BisectRun(options)) => bisect::run(&options, verbose),
         Some(Command::Model(options)) => model::run(&options),
+        Some(Command::Agree(options)) => agree::run(&options, verbose),
         Some(Command::Compare(options)) => compare::run(&options),
         Some(Command::Report(options)) => report::run(&options),
         Some(Command::Bench(command)) => bench::run(&command),

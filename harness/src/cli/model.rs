@@ -54,7 +54,7 @@ pub struct ModelOptions {
     #[arg(long)]
     pub(super) write: bool,
     /// I/Os of each job in a cell.
-    #[arg(long, value_name = "N", default_value_t = 100_000,
+    #[arg(long, value_name = "N", default_value_t = model::DEFAULT_IOS,
           value_parser = clap::value_parser!(u64).range(100..=1_000_000_000))]
     pub(super) ios: u64,
     /// Seed of the device's draws.

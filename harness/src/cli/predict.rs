@@ -27,14 +27,7 @@ struct Point {
 
 /// Predicts and shows it.
 pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<()> {
-    for path in options.paths() {
-        if model::Software::of(*path).is_none() {
-            return Err(Failure::usage(format!(
-                "--paths {path}: the model knows mainline, aio-poll and aio-poll-all"
-            ))
-            .into());
-        }
-    }
+    require_known(options.paths())?;
     let point = Point::of(options, repository)?;
     if options.sweep.is_empty() {
         let prediction = Prediction {
@@ -59,6 +52,17 @@ pub fn run(options: &ModelOptions, repository: &Repository) -> anyhow::Result<()
         options.show(&grid, report::grid_table)?;
     }
     options.keep_page(|| report::grid_page(&grid))
+}
+
+/// Refuses paths that the model does not know.
+pub(super) fn require_known(paths: &[IoPath]) -> Result<(), Failure> {
+    let unknown = |path: &&IoPath| model::Software::of(**path).is_none();
+    match paths.iter().find(unknown) {
+        None => Ok(()),
+        Some(path) => Err(Failure::usage(format!(
+            "--paths {path}: the model knows mainline, aio-poll and aio-poll-all"
+        ))),
+    }
 }
 
 /// Whatever is wrong with a point is said before the first is simulated.

@@ -92,13 +92,17 @@ pub fn run(options: &SweepOptions, what: Sweep, verbose: u8) -> anyhow::Result<E
     let out = plan.settings.machine.out.clone();
     let (folder, document) = plan.measure(&guest, out.as_deref(), verbose, progress.as_ref())?;
     show(&document, plan.settings.json)?;
-    // The figures are kept already, whatever becomes of their charts.
-    match report::write_page(folder.path()) {
+    write_charts(folder.path(), progress.as_ref());
+    progress.line(&format!("results are in {}", folder.path().display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Adds the page with charts to a result folder. The figures are kept already, whatever becomes of it.
+pub fn write_charts(folder: &Path, progress: &dyn Progress) {
+    match report::write_page(folder) {
         Ok(page) => progress.line(&format!("charts are in {}", page.display())),
         Err(error) => progress.line(&format!("there are no charts: {error:#}")),
     }
-    progress.line(&format!("results are in {}", folder.path().display()));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A sweep that has been worked out: nothing has been started or written.
@@ -143,6 +147,11 @@ impl Plan {
             workload,
             text,
         })
+    }
+
+    /// Its boots, in the order in which they run.
+    pub fn boots(&self) -> &[Boot] {
+        &self.boots
     }
 
     /// Makes whatever is missing of the guest.
@@ -203,7 +212,11 @@ impl Plan {
         Ok((folder, result.document))
     }
 
-    fn dry_run(&self) -> anyhow::Result<ExitCode> {
+    /// Says what would be done.
+    ///
+    /// # Errors
+    /// When nobody reads it.
+    pub fn dry_run(&self) -> anyhow::Result<ExitCode> {
         let origin = self.workload.display().to_string();
         dry_run(&self.context, &self.boots, &self.text, &origin, self.common)
     }

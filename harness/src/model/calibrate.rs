@@ -7,7 +7,7 @@ use emulator::timing::{Nanos, Profile, Service, Spread, Work};
 
 use super::search::minimise;
 use super::table::Cell;
-use super::{Costs, Scenario, Software, simulate};
+use super::{Costs, Scenario, simulate};
 
 /// Seed of the device's draws: the same table gives the same values.
 const SEED: u64 = 1;
@@ -169,16 +169,10 @@ fn misfit(cells: &[Cell], costs: &Costs, devices: &[Device], ios: u64) -> f64 {
 /// What to simulate for a cell of a table; nothing for a path that the model does not know.
 pub fn scenario_of(cell: &Cell, costs: &Costs, profile: &Profile, ios: u64) -> Option<Scenario> {
     Some(Scenario {
-        profile: profile.clone(),
-        costs: *costs,
-        software: Software::of(cell.path)?,
-        depth: cell.depth,
-        batch: crate::sweep::batch(cell.depth),
         block_size: cell.block_size,
-        work: Work::Read,
-        jobs: 1,
         seed: SEED,
         ios,
+        ..Scenario::of_seed(profile, costs, cell.path, cell.depth)?
     })
 }
 

@@ -13,7 +13,8 @@ use emulator::timing::{Model, Nanos, Profile, Request, Work};
 use hdrhistogram::Histogram;
 
 use super::Costs;
-use crate::sweep::IoPath;
+use super::lives::{Lives, Moments};
+use crate::sweep::{self, IoPath};
 
 /// A submission of more iocbs than this is plugged: its requests are allocated together, and go to
 /// the device with one doorbell (AIO_PLUG_THRESHOLD).
@@ -34,9 +35,12 @@ const TO_PIN: u64 = 2;
 /// Accesses to copy an iocb.
 const TO_COPY: u64 = 1;
 
-/// How often fio looks at the clock for an I/O: when it begins, and twice whether the job is over.
+/// How often fio looks at the clock for an I/O: twice whether the job is over, and when it begins.
 /// Counted in virtual time, as the difference that a dearer `clock_read` makes.
 const CLOCK_READS: u64 = 3;
+
+/// I/Os of a job that are counted, unless somebody says: enough for three digits.
+pub const DEFAULT_IOS: u64 = 100_000;
 
 /// Bytes of a page of the application's memory.
 const PAGE: u32 = 4096;
@@ -118,6 +122,8 @@ pub struct Outcome {
     pub latency: Histogram<u64>,
     /// Time of the processors while it was counted.
     pub spent: Spent,
+    /// Times of the I/Os.
+    pub lives: Lives,
     /// I/Os counted.
     pub ios: u64,
     /// From the first I/O counted to the last.
@@ -167,6 +173,7 @@ fn gather(jobs: &[Job<'_>]) -> Outcome {
         iops: 0.0,
         latency: new_histogram(),
         spent: Spent::default(),
+        lives: Lives::default(),
         ios: 0,
         elapsed: 0,
     };
@@ -178,6 +185,7 @@ fn gather(jobs: &[Job<'_>]) -> Outcome {
         outcome.spent.submission += job.spent.submission;
         outcome.spent.completion += job.spent.completion;
         outcome.spent.waiting += job.spent.waiting;
+        outcome.lives.add(&job.lives);
         // It grows as needed: nothing can be lost.
         let _ = outcome.latency.add(&job.latency);
     }
@@ -197,12 +205,19 @@ fn new_histogram() -> Histogram<u64> {
     Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"))
 }
 
-/// A command that the device has, or that was in its completion queue.
+/// A command that the device has, or that was in its completion queue. The first to be due is the
+/// first in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Command {
     due: Nanos,
     /// The number of its submission.
     submission: u64,
+    /// When fio began with it.
+    begun: Nanos,
+    /// When the doorbell was rung for it.
+    rung: Nanos,
+    /// When it was seen in the completion queue.
+    seen: Nanos,
 }
 
 /// What a job does next.
@@ -240,9 +255,12 @@ struct Job<'a> {
     /// When submissions ended; as many as can be in flight have a place.
     submitted: Vec<Nanos>,
     submission: u64,
+    /// When fio began with those I/Os of the submission that the device has not heard of.
+    begun: VecDeque<Nanos>,
     /// What the next submission takes longer.
     cold: Nanos,
     spent: Spent,
+    lives: Lives,
     /// I/Os that are still to pass before any is counted.
     warming: u64,
     counted: u64,
@@ -265,8 +283,10 @@ impl<'a> Job<'a> {
             ring: VecDeque::with_capacity(places),
             submitted: vec![0; places],
             submission: 0,
+            begun: VecDeque::with_capacity(places),
             cold: 0,
             spent: Spent::default(),
+            lives: Lives::default(),
             warming: scenario.ios / WARM_UP + u64::from(scenario.depth),
             counted: 0,
             counted_since: 0,
@@ -304,9 +324,16 @@ impl<'a> Job<'a> {
         if self.queued == *batch {
             self.queued = 0;
         }
-        let mut cost = costs.system_call + costs.clock_read;
+        for _ in 0..count {
+            self.work(CLOCK_READS * costs.clock_read, On::Submission);
+            self.begun.push_back(self.now);
+        }
+        let mut cost = costs.system_call;
         if software.batched {
-            cost += (TO_TAKE_FILE + TO_ALLOCATE * allocations(count)) * costs.access;
+            cost += TO_TAKE_FILE * costs.access;
+        }
+        if software.batched && count > PLUG_THRESHOLD {
+            cost += TO_ALLOCATE * allocations(count) * costs.access;
         }
         cost += std::mem::take(&mut self.cold);
         self.work(cost, On::Submission);
@@ -316,15 +343,18 @@ impl<'a> Job<'a> {
     /// What comes before the next doorbell of a submission, or after its last.
     fn prepare(&mut self, left: u32) {
         if left == 0 {
+            self.work(self.scenario.costs.clock_read, On::Submission);
             *self.end_of(self.submission) = self.now;
             self.submission += 1;
             let full = self.outstanding == self.scenario.depth;
             self.next = if full { Next::Reap } else { Next::Submit };
             return;
         }
-        let ready = if left > PLUG_THRESHOLD { left } else { 1 };
+        let plugged = left > PLUG_THRESHOLD;
+        let ready = if plugged { left } else { 1 };
+        let cost = self.scenario.submission_of_one(plugged);
         for _ in 0..ready {
-            self.work(self.scenario.submission_of_one(), On::Submission);
+            self.work(cost, On::Submission);
         }
         self.next = Next::Ring {
             ready,
@@ -346,6 +376,9 @@ impl<'a> Job<'a> {
             self.in_flight.push(Reverse(Command {
                 due: device.admit(self.now, &request),
                 submission: self.submission,
+                begun: self.begun.pop_front().unwrap_or(self.now),
+                rung: self.now,
+                seen: 0,
             }));
         }
         self.outstanding += count;
@@ -436,7 +469,10 @@ impl<'a> Job<'a> {
             && first.due <= now
         {
             cost += self.scenario.costs.io;
-            self.ring.push_back(*first);
+            self.ring.push_back(Command {
+                seen: now,
+                ..*first
+            });
             self.in_flight.pop();
         }
         cost
@@ -462,6 +498,14 @@ impl<'a> Job<'a> {
         let end = *self.end_of(command.submission);
         // Auto-resizing: whatever the time is, there is room.
         self.latency += self.now.saturating_sub(end);
+        self.lives.count(&Moments {
+            begun: command.begun,
+            rung: command.rung,
+            submitted: end,
+            due: command.due,
+            seen: command.seen,
+            over: self.now,
+        });
     }
 }
 
@@ -472,12 +516,29 @@ fn allocations(count: u32) -> u64 {
 }
 
 impl Scenario {
-    /// What one iocb takes on its way to the device.
-    fn submission_of_one(&self) -> Nanos {
+    /// The workload of the seed, 4 KiB random reads of one job, half a queue at a time; nothing for a
+    /// path that the model does not know.
+    pub fn of_seed(profile: &Profile, costs: &Costs, path: IoPath, depth: u32) -> Option<Self> {
+        Some(Self {
+            profile: profile.clone(),
+            costs: *costs,
+            software: Software::of(path)?,
+            depth,
+            batch: sweep::batch(depth),
+            block_size: PAGE,
+            work: Work::Read,
+            jobs: 1,
+            seed: 1,
+            ios: DEFAULT_IOS,
+        })
+    }
+
+    /// What one iocb takes on its way to the device, alone or with those that it is plugged with.
+    fn submission_of_one(&self, plugged: bool) -> Nanos {
         let Self {
             costs, software, ..
         } = self;
-        let mut cost = CLOCK_READS * costs.clock_read + costs.io;
+        let mut cost = costs.io;
         if !software.user_iocbs {
             cost += TO_COPY * costs.access;
         }
@@ -485,7 +546,10 @@ impl Scenario {
             cost += TO_PIN * costs.access * u64::from(self.block_size.div_ceil(PAGE));
         }
         if !software.batched {
-            cost += (TO_TAKE_FILE + TO_ALLOCATE) * costs.access;
+            cost += TO_TAKE_FILE * costs.access;
+        }
+        if !software.batched || !plugged {
+            cost += TO_ALLOCATE * costs.access;
         }
         cost
     }
@@ -514,7 +578,7 @@ mod tests {
             costs: COSTS,
             software: Software::of(path).unwrap(),
             depth,
-            batch: crate::sweep::batch(depth),
+            batch: sweep::batch(depth),
             block_size: 4096,
             work: Work::Read,
             jobs: 1,
@@ -605,6 +669,53 @@ mod tests {
         assert_eq!(eight.ios, 8 * of(1).ios);
     }
 
+    /// At depth 1 one part comes after another, and each can be told by hand.
+    #[test]
+    fn lives_at_depth_one_are_the_sum_of_known_parts() {
+        let outcome = simulate(&scenario(IoPath::AioPollAll, 1));
+        let each = |time: Nanos| time / outcome.ios;
+        let Lives {
+            total,
+            submission,
+            overlap,
+            device,
+            completion,
+            taking,
+        } = outcome.lives;
+        // System call, file and request, down, and a look at the clock when it has returned.
+        assert_eq!(each(submission), 200 + 200 + 300 + 20);
+        // The device has had it since before that look.
+        assert_eq!((each(overlap), each(device)), (20, 6000));
+        assert!(each(completion) <= COSTS.completion, "{completion}");
+        // Up, and a look at the clock.
+        assert_eq!(each(taking), 300 + 20);
+        // Until fio begins with the next it looks at the clock three times.
+        assert_eq!(each(total) + 3 * 20, each(outcome.elapsed));
+    }
+
+    #[test]
+    fn lives_add_up_whatever_the_path_and_the_depth() {
+        for path in IoPath::SEED {
+            for depth in [1, 2, 4, 5, 32, 128] {
+                let jittery = Scenario {
+                    profile: Profile::uniform("any", 8, 300, &Service::log_normal(5000, 0.5)),
+                    ..scenario(path, depth)
+                };
+                let outcome = simulate(&jittery);
+                let lives = outcome.lives;
+                let parts = lives.submission + lives.device + lives.completion + lives.taking;
+                assert_eq!(parts, lives.total + lives.overlap, "{path} {depth}");
+                // Little's law: the queue holds so many on average, and never more than its depth.
+                let mean = lives.total as f64 / outcome.ios as f64;
+                let full = f64::from(depth) * 1e9 / outcome.iops;
+                assert!(
+                    mean <= full * 1.001 && mean > full * 0.8,
+                    "{path} {depth}: {mean} {full}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn simulate_twice_is_the_same() {
         let jittery = Scenario {
@@ -616,5 +727,6 @@ mod tests {
         assert_eq!(first.elapsed, second.elapsed);
         assert_eq!(first.spent, second.spent);
         assert_eq!(first.latency, second.latency);
+        assert_eq!(first.lives, second.lives);
     }
 }

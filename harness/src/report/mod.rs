@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a user gets to see and to keep: the table, the report, the result folder.
 
+mod agree;
 mod compare;
 mod environment;
 mod folder;
@@ -9,6 +10,7 @@ mod model;
 mod read;
 mod table;
 
+pub use agree::agreement;
 pub use compare::{iops_table, latency_table};
 pub use environment::{Environment, revision};
 pub use folder::{ResultFolder, make_folder};

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::folder::SCHEMA_VERSION;
 use crate::exit::Failure;
 use crate::guest::Flavour;
-use crate::sweep::fio::{self, Latencies};
+use crate::sweep::fio::{self, FioResult};
 use crate::sweep::{Cell, Document, Row, Target, trace};
 
 /// A sweep's results, as its folder keeps them.
@@ -71,7 +71,8 @@ struct RunFile {
 }
 
 /// Result folders of other commands: a file that they have, and the command.
-const OTHERS: [(&str, &str); 3] = [
+const OTHERS: [(&str, &str); 4] = [
+    ("agree.json", "agree"),
     ("suite.json", "suite"),
     ("model.json", "model"),
     ("bench.json", "bench"),
@@ -144,11 +145,17 @@ impl Run {
     /// # Errors
     /// Exit 2, when it is damaged.
     pub fn latencies(&self, row: &Row) -> Result<Option<BTreeMap<u64, u64>>, Failure> {
+        let fio = self.fio(row)?;
+        Ok(fio.map(|result| result.completion.bins().clone()))
+    }
+
+    /// What fio said of a cell; `None` where its own output was not kept.
+    ///
+    /// # Errors
+    /// Exit 2, when it is damaged.
+    pub fn fio(&self, row: &Row) -> Result<Option<FioResult>, Failure> {
         let name = format!("{}.json", cell_name(row));
-        self.of_fio(&name, |text| {
-            let result = fio::parse(text)?;
-            Ok(Some(Latencies::bins(&result.completion).clone()))
-        })
+        self.of_fio(&name, |text| Ok(Some(fio::parse(text)?)))
     }
 
     /// A cell's I/Os per second, interval by interval; `None` where they were not kept.

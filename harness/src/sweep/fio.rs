@@ -46,6 +46,8 @@ pub struct FioResult {
     pub completion: Latencies,
     /// Mean submission time (fio's slat), in nanoseconds.
     pub submit_mean_ns: f64,
+    /// Mean completion latency (fio's clat), in nanoseconds. Both together are fio's lat.
+    pub completion_mean_ns: f64,
     /// What fio wrote before the document.
     pub preamble: String,
 }
@@ -123,6 +125,26 @@ struct Times {
     bins: BTreeMap<String, u64>,
 }
 
+/// A mean of several jobs and directions.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    samples: f64,
+}
+
+impl Mean {
+    fn add(&mut self, times: &Times) {
+        let samples = f64::from(times.samples);
+        self.sum += times.mean * samples;
+        self.samples += samples;
+    }
+
+    /// 0 without samples.
+    fn value(&self) -> f64 {
+        self.sum / self.samples.max(1.0)
+    }
+}
+
 /// Reads what fio wrote with `--output-format=json+`.
 ///
 /// # Errors
@@ -139,9 +161,10 @@ pub fn parse(text: &str) -> anyhow::Result<FioResult> {
         iops: 0.0,
         completion: Latencies::default(),
         submit_mean_ns: 0.0,
+        completion_mean_ns: 0.0,
         preamble: preamble.trim().to_owned(),
     };
-    let (mut submit_sum, mut submit_samples) = (0.0, 0.0);
+    let (mut submission, mut completion) = (Mean::default(), Mean::default());
     for job in &document.jobs {
         if job.error != 0 {
             let cause = std::io::Error::from_raw_os_error(job.error);
@@ -151,17 +174,15 @@ pub fn parse(text: &str) -> anyhow::Result<FioResult> {
             result.total_ios += direction.total_ios;
             result.iops += direction.iops;
             result.completion.add(&direction.clat_ns.bins)?;
-            let samples = f64::from(direction.slat_ns.samples);
-            submit_sum += direction.slat_ns.mean * samples;
-            submit_samples += samples;
+            submission.add(&direction.slat_ns);
+            completion.add(&direction.clat_ns);
         }
     }
     if result.total_ios == 0 {
         bail!("fio did no I/O");
     }
-    if submit_samples > 0.0 {
-        result.submit_mean_ns = submit_sum / submit_samples;
-    }
+    result.submit_mean_ns = submission.value();
+    result.completion_mean_ns = completion.value();
     Ok(result)
 }
 
@@ -202,6 +223,17 @@ mod tests {
         let result = parse(NULL_RUN).unwrap();
         assert_eq!(own["50.000000"], result.completion.percentile(50));
         assert_eq!(own["99.000000"], result.completion.percentile(99));
+    }
+
+    #[test]
+    fn parse_real_document_means_add_up_to_fio_own() {
+        let document: serde_json::Value = serde_json::from_str(NULL_RUN).unwrap();
+        let whole = document["jobs"][0]["read"]["lat_ns"]["mean"]
+            .as_f64()
+            .unwrap();
+        let result = parse(NULL_RUN).unwrap();
+        let parts = result.submit_mean_ns + result.completion_mean_ns;
+        assert!((parts - whole).abs() < 0.01, "{parts} {whole}");
     }
 
     #[test]
