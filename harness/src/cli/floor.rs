@@ -2,41 +2,13 @@
 //! The emulator's own floor: measured before a guest runs in real time, and subtracted from what the
 //! profile says.
 
-use std::str::FromStr;
-
 use emulator::bench::{BenchError, measure_floor};
 use emulator::cli::Doorbells;
-use emulator::timing::{Floor, Nanos, units};
+use emulator::timing::Floor;
 
 use super::context::{Context, load_profile};
+use super::options::FloorChoice;
 use crate::exit::Failure;
-
-/// What is subtracted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FloorChoice {
-    /// What is measured.
-    #[default]
-    Auto,
-    /// Nothing.
-    Off,
-    /// So much.
-    Told(Nanos),
-}
-
-impl FromStr for FloorChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "off" => Ok(Self::Off),
-            time => match units::duration(time) {
-                Ok(nanos) => Ok(Self::Told(nanos)),
-                Err(message) => Err(format!("is neither auto nor off nor a time: {message}")),
-            },
-        }
-    }
-}
 
 impl Context {
     /// Refuses a time to subtract where there is nothing to subtract it from.
@@ -111,18 +83,5 @@ pub(super) fn failure(error: BenchError) -> Failure {
     match error {
         BenchError::Profile(error) => Failure::usage(error.to_string()),
         error => Failure::infrastructure(format!("measuring the device: {error}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn choice_is_auto_or_off_or_a_time() {
-        assert_eq!("auto".parse(), Ok(FloorChoice::Auto));
-        assert_eq!("off".parse(), Ok(FloorChoice::Off));
-        assert_eq!("0.2us".parse(), Ok(FloorChoice::Told(200)));
-        assert!("5".parse::<FloorChoice>().unwrap_err().contains("neither"));
     }
 }

@@ -4,12 +4,13 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use emulator::cli::{Doorbells, HugePagesChoice};
+use emulator::timing::{Nanos, units};
 use serde::{Deserialize, Serialize};
 
-use super::floor::FloorChoice;
 use crate::machine::Pin;
 use crate::machine::accel::AccelChoice;
 use crate::sweep::{IoPath, Reference};
@@ -95,6 +96,33 @@ pub enum TimeChoice {
     Virtual,
 }
 
+/// What is subtracted from a profile's times for the way of a command to the device and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FloorChoice {
+    /// What is measured.
+    #[default]
+    Auto,
+    /// Nothing.
+    Off,
+    /// So much.
+    Told(Nanos),
+}
+
+impl FromStr for FloorChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            time => match units::duration(time) {
+                Ok(nanos) => Ok(Self::Told(nanos)),
+                Err(message) => Err(format!("is neither auto nor off nor a time: {message}")),
+            },
+        }
+    }
+}
+
 /// A depth sweep.
 #[derive(Clone, Debug, Default, Args)]
 pub struct SweepOptions {
@@ -173,5 +201,13 @@ mod tests {
         for text in ["", "much", "5T", "1", "99999999999999999999G"] {
             assert!(parse_memory(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn floor_is_auto_or_off_or_a_time() {
+        assert_eq!("auto".parse(), Ok(FloorChoice::Auto));
+        assert_eq!("off".parse(), Ok(FloorChoice::Off));
+        assert_eq!("0.2us".parse(), Ok(FloorChoice::Told(200)));
+        assert!("5".parse::<FloorChoice>().unwrap_err().contains("neither"));
     }
 }

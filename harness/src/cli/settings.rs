@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use emulator::cli::{Doorbells, HugePagesChoice};
 use serde::Deserialize;
 
-use super::floor::FloorChoice;
-use super::options::{CPUS, MachineOptions, POLLERS, SweepOptions, TimeChoice, parse_memory};
+use super::options::{
+    CPUS, FloorChoice, MachineOptions, POLLERS, SweepOptions, TimeChoice, parse_memory,
+};
 use crate::exit::Failure;
 use crate::machine::accel::AccelChoice;
 use crate::machine::{Pin, Told};

@@ -125,6 +125,11 @@ pub struct Boot {
     pub cells: Vec<Cell>,
 }
 
+/// What the names of a boot's logs begin with.
+fn log_prefix(flavour: Flavour) -> String {
+    format!("{flavour}-")
+}
+
 /// Orders a sweep: a boot for each flavour that is needed.
 pub fn plan(depths: &[u32], paths: &[IoPath], reference: Option<Reference>) -> Vec<Boot> {
     let targets: &[Target] = match reference {

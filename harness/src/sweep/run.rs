@@ -9,9 +9,11 @@ use hipri_agent::{Bytes, Command, CommandList, Event, FileEntry, Job, Outcome};
 
 use super::document::{DeviceCounts, Document, KernelIdentity, Row, RunSummary};
 use super::fio::{self, FioResult};
-use super::{Boot, Cell, Common, Extent, Reference, Target, interrupts, job, pace, seed, trace};
+use super::{
+    Boot, Cell, Common, Extent, Reference, Target, interrupts, job, log_prefix, pace, seed, trace,
+};
 use crate::exit::{ExitReason, Failure};
-use crate::guest::{Flavour, Guest};
+use crate::guest::Guest;
 use crate::machine::{self, JobRecord, RunReport, Spec};
 use crate::progress::Progress;
 
@@ -251,11 +253,6 @@ fn paces(spec: &SweepSpec<'_>, boot: &Boot) -> anyhow::Result<Vec<f64>> {
         })
     });
     rates.collect()
-}
-
-/// What the names of a boot's logs begin with.
-pub(super) fn log_prefix(flavour: Flavour) -> String {
-    format!("{flavour}-")
 }
 
 /// Interrupts on I/O queues that the guest took from the end of one job to the end of the next.

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use emulator::observe::{LOG_COUNTERS, TraceRecord, read_trace};
 use emulator::spec::AdminOpcode;
 
-use super::run::log_prefix;
+use super::log_prefix;
 use crate::guest::Flavour;
 
 /// The name that a boot's trace has in the result folder.
