@@ -368,7 +368,9 @@ impl DeviceArgs {
         let device = DeviceConfig::load(&self.device).map_err(usage)?;
         self.check_pollers(&device)?;
         let profile = config::load_profile(&self.profile).map_err(usage)?;
-        profile.check_floor(self.floor()).map_err(usage)?;
+        profile
+            .check_floor(Floor::of_way(self.floor))
+            .map_err(usage)?;
         let rules = self.faults.as_deref().map(Rules::read);
         let rules = rules.transpose().map_err(usage)?;
         let (mut controller, namespaces) = device.open().map_err(usage)?;
@@ -385,13 +387,6 @@ impl DeviceArgs {
             function.engine_mut().set_trace(self.trace_to(file)?);
         }
         Ok(function)
-    }
-
-    fn floor(&self) -> Floor {
-        Floor {
-            response: self.floor,
-            ..Floor::default()
-        }
     }
 
     fn trace_to(&self, file: &Path) -> Result<Trace, Failure> {

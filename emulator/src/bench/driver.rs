@@ -49,13 +49,13 @@ pub struct Access {
 
 impl Access {
     /// Reads of so many bytes, a multiple of the block and at most 4096.
-    pub fn read(bytes: u32) -> Self {
+    pub const fn read(bytes: u32) -> Self {
         let opcode = NvmOpcode::READ;
         Self { opcode, bytes }
     }
 
     /// Writes likewise.
-    pub fn write(bytes: u32) -> Self {
+    pub const fn write(bytes: u32) -> Self {
         let opcode = NvmOpcode::WRITE;
         Self { opcode, bytes }
     }
@@ -92,10 +92,13 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// In nanoseconds, the shortest first.
-    pub fn sorted(mut self) -> Vec<Nanos> {
-        self.taken.sort_unstable();
-        self.taken
+    /// The median, in nanoseconds; 0 without commands.
+    pub fn median(&mut self) -> Nanos {
+        let middle = self.taken.len() / 2;
+        match self.taken.is_empty() {
+            true => 0,
+            false => *self.taken.select_nth_unstable(middle).1,
+        }
     }
 }
 

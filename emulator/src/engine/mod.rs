@@ -134,10 +134,7 @@ impl Engine {
     /// # Errors
     /// When the emulation cannot be so fast, as far as it knows its own floor.
     pub fn set_profile(&mut self, profile: Profile) -> Result<(), ProfileError> {
-        profile.check_floor(Floor {
-            response: self.admission.floor(),
-            command: 0,
-        })?;
+        profile.check_floor(Floor::of_way(self.admission.floor()))?;
         self.admission.set_profile(profile);
         Ok(())
     }

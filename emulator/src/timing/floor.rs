@@ -11,16 +11,30 @@ use super::{Nanos, Profile, ProfileError, Service};
 pub struct Floor {
     /// From a doorbell until the completion of a command that takes no time is seen.
     pub response: Nanos,
+    /// What is added to the time of a command that takes some: its way to the device and back. Less
+    /// than the response, part of which a command that takes time hides.
+    pub way: Nanos,
     /// Each of many such commands, while one poller serves them.
     pub command: Nanos,
+}
+
+impl Floor {
+    /// All that is known when somebody names the way: the response is no shorter.
+    pub fn of_way(way: Nanos) -> Self {
+        Self {
+            response: way,
+            way,
+            command: 0,
+        }
+    }
 }
 
 impl fmt::Display for Floor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} ns from doorbell to completion, {} ns for each of many commands",
-            self.response, self.command
+            "{} ns from doorbell to completion, {} ns of it on the way; {} ns for each of many commands",
+            self.response, self.way, self.command
         )
     }
 }
@@ -83,6 +97,7 @@ mod tests {
 
     const FLOOR: Floor = Floor {
         response: 150,
+        way: 120,
         command: 60,
     };
 
@@ -119,6 +134,7 @@ mod tests {
     fn profiles_that_come_with_hipri_are_above_usual_floors() {
         let near = Floor {
             response: 250,
+            way: 200,
             command: 80,
         };
         for name in ["high-iops", "low-latency", "floor"] {

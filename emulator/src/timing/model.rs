@@ -55,7 +55,7 @@ impl Model {
     }
 
     /// With so much of each command's time already spent, or still to be spent, on the way to the
-    /// device and back ([`Floor::response`](super::Floor)): a command counts as arrived as long
+    /// device and back ([`Floor::way`](super::Floor)): a command counts as arrived as long
     /// before it is seen, so that its host sees it take what the profile says.
     #[must_use]
     pub fn with_floor(mut self, floor: Nanos) -> Self {

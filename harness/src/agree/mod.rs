@@ -177,10 +177,10 @@ fn side_of(run: &Run, cell: Cell, commands: Option<&[TraceRecord]>) -> anyhow::R
     let fio = run.fio(row)?.context("fio's document is missing")?;
     if let Some(commands) = commands {
         // The means of both are put together: they have to be of the same I/Os.
+        let traced: u64 = parts::with_ios(commands).map(|(_, ios)| ios).sum();
         ensure!(
-            commands.len() as u64 == fio.total_ios,
-            "the device has traced {} commands, and fio counted {} I/Os",
-            commands.len(),
+            traced == fio.total_ios,
+            "the device has traced {traced} I/Os, and fio counted {}",
             fio.total_ios
         );
     }

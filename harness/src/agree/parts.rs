@@ -112,7 +112,7 @@ fn due(command: &TraceRecord) -> u64 {
     }
 }
 
-/// The mean time between two moments; `None` where one of them is not known of each command.
+/// The mean time of an I/O between two moments; `None` where one of them is not known of each command.
 #[expect(
     clippy::cast_precision_loss,
     reason = "times and counts are far below 2^53"
@@ -122,14 +122,26 @@ fn mean(
     from: fn(&TraceRecord) -> u64,
     to: fn(&TraceRecord) -> u64,
 ) -> Option<f64> {
-    let mut sum = 0;
-    for command in commands {
+    let (mut sum, mut ios) = (0, 0);
+    for (command, carried) in with_ios(commands) {
         match (from(command), to(command)) {
             (0, _) | (_, 0) => return None,
-            (from, to) => sum += to.saturating_sub(from),
+            (from, to) => sum += to.saturating_sub(from) * carried,
         }
+        ios += carried;
     }
-    (!commands.is_empty()).then(|| sum as f64 / commands.len() as f64)
+    (ios > 0).then(|| sum as f64 / ios as f64)
+}
+
+/// Commands, and how many I/Os each carries: all I/Os of a cell have one size, and the block layer now
+/// and then makes one command of two neighbours.
+pub fn with_ios(commands: &[TraceRecord]) -> impl Iterator<Item = (&TraceRecord, u64)> {
+    let bytes = |command: &TraceRecord| command.bytes.get();
+    let least = commands.iter().map(bytes).min().unwrap_or(0);
+    let carried = move |command| u64::from((bytes(command) / least.max(1)).max(1));
+    commands
+        .iter()
+        .map(move |command| (command, carried(command)))
 }
 
 impl Difference {

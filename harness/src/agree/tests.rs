@@ -69,6 +69,21 @@ fn parts_that_the_trace_does_not_know_are_in_the_waiting() {
     assert_eq!((parts.submission_ns, parts.waiting_ns), (1000.0, 9000.0));
 }
 
+/// The block layer makes one command of two I/Os that lie side by side.
+#[test]
+fn command_that_carries_two_ios_counts_twice() {
+    let mut commands = [
+        command(100, 6100, 6100, 7000),
+        command(200, 6500, 6500, 7000),
+    ];
+    commands[0].bytes.set(4096);
+    commands[1].bytes.set(8192);
+    let ios: u64 = parts::with_ios(&commands).map(|(_, ios)| ios).sum();
+    assert_eq!(ios, 3);
+    let parts = Parts::of_guest(&fio_result(), Some(&commands));
+    assert_eq!(parts.device_ns, Some((6000.0 + 2.0 * 6300.0) / 3.0));
+}
+
 #[test]
 fn parts_of_a_command_that_is_not_timed_are_no_lateness() {
     let parts = Parts::of_guest(&fio_result(), Some(&[command(100, 0, 6100, 7000)]));

@@ -116,6 +116,7 @@ fn run_floor(options: &FloorOptions) -> anyhow::Result<ExitCode> {
     if options.json {
         let document = serde_json::json!({
             "floor_response_ns": floor.response,
+            "floor_way_ns": floor.way,
             "floor_command_ns": floor.command,
             "core_round_trip_ns": round_trip,
         });

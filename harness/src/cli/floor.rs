@@ -40,10 +40,7 @@ impl Context {
             .first()
             .zip(self.placement.device.first());
         let floor = match (self.settings.floor, cores) {
-            (FloorChoice::Told(response), _) => Floor {
-                response,
-                command: 0,
-            },
+            (FloorChoice::Told(way), _) => Floor::of_way(way),
             (FloorChoice::Auto, Some((&guest, &poller))) if !profile.is_instant() => {
                 measure_floor((guest, poller)).map_err(failure)?
             }
@@ -60,7 +57,7 @@ impl Context {
         if let Some(reason) = profile.outruns(of_all_pollers) {
             log::warn!("{reason}");
         }
-        self.device.floor = floor.response;
+        self.device.floor = floor.way;
         Ok(())
     }
 
