@@ -7,8 +7,6 @@ use crate::frontend::kvm::micro::{DeviceSetup, Doorbells};
 use crate::reference::{WINDOW, Windows};
 use crate::timing::{Floor, Nanos, Profile, Service};
 
-/// The profile that adds no time.
-pub(super) const NO_DELAY: &str = include_str!("../../../configs/profiles/floor.toml");
 /// Bytes of the namespace: half of a usual second-level cache, so that it is the device that is
 /// measured, not the host's memory.
 pub(super) const AREA: u64 = 256 << 10;
@@ -30,9 +28,8 @@ const SERVED: u64 = 10_000;
 /// # Errors
 /// When a core cannot be used, or the host has no memory.
 pub fn measure_floor(cores: (usize, usize)) -> Result<Floor, BenchError> {
-    let profile = Profile::parse(NO_DELAY, "floor");
-    let profile = profile.map_err(|error| BenchError::Device(error.to_string()))?;
-    let mut driver = device(profile, 1, 0, cores.1)?;
+    let no_delay = Profile::uniform("floor", 1, 0, &Service::default());
+    let mut driver = device(no_delay, 1, 0, cores.1)?;
     let mut each = |depth| -> Result<Nanos, BenchError> {
         let mut windows = Windows::default();
         let commands = WINDOWS * WINDOW;

@@ -49,13 +49,15 @@ pub fn run(options: &AgreeOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     let json = settings.json;
     let mut sides = Sides::plan(settings)?;
     let progress = progress::for_stderr();
+    if !sides.real.settings.machine.dry_run {
+        sides.real.context.settle_floor()?;
+    }
     for plan in [&sides.virtual_time, &sides.real] {
         plan.context.warn(progress.as_ref());
     }
     if sides.real.settings.machine.dry_run {
         return sides.dry_run();
     }
-    sides.real.context.settle_floor()?;
     let guests = sides.guests(progress.as_ref())?;
     let out = sides.real.settings.machine.out.as_deref();
     let folder = report::make_folder(out, "agree")?;

@@ -41,10 +41,12 @@ impl Context {
             .zip(self.placement.device.first());
         let floor = match (self.settings.floor, cores) {
             (FloorChoice::Told(way), _) => Floor::of_way(way),
-            (FloorChoice::Auto, Some((&guest, &poller))) if !profile.is_instant() => {
+            (FloorChoice::Auto, Some((&guest, &poller)))
+                if guest != poller && !profile.is_instant() =>
+            {
                 measure_floor((guest, poller)).map_err(failure)?
             }
-            // Nobody knows which cores it will be, or no time is asked for.
+            // Nobody knows which cores it will be, or there is one for both, or no time is asked for.
             (FloorChoice::Auto | FloorChoice::Off, _) => return Ok(()),
         };
         profile
@@ -54,9 +56,7 @@ impl Context {
             command: floor.command / u64::from(self.pollers.max(1)),
             ..floor
         };
-        if let Some(reason) = profile.outruns(of_all_pollers) {
-            log::warn!("{reason}");
-        }
+        self.warnings.extend(profile.outruns(of_all_pollers));
         self.device.floor = floor.way;
         Ok(())
     }
