@@ -26,8 +26,14 @@ const SERVED: u64 = 10_000;
 /// disturbs it as little as it can.
 ///
 /// # Errors
-/// When a core cannot be used, or the host has no memory.
+/// When there is one core for both, a core cannot be used, or the host has no memory.
 pub fn measure_floor(cores: (usize, usize)) -> Result<Floor, BenchError> {
+    if cores.0 == cores.1 {
+        return Err(BenchError::Device(format!(
+            "driver and poller need a core each, and core {} is the only one",
+            cores.0
+        )));
+    }
     let no_delay = Profile::uniform("floor", 1, 0, &Service::default());
     let mut driver = device(no_delay, 1, 0, cores.1)?;
     let mut each = |depth| -> Result<Nanos, BenchError> {
