@@ -35,6 +35,13 @@ fn serve(socket: &Path) -> Command {
     command
 }
 
+/// What comes of serving with these words, which are refused.
+fn serve_vhost_user(words: &[&str]) -> (Option<i32>, String) {
+    let (_folder, socket) = folder();
+    let socket = socket.to_str().expect("a plain path");
+    run(&[&["serve", "vhost-user", "--socket", socket], words].concat())
+}
+
 /// A folder, and a path in it for a socket.
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -127,54 +134,19 @@ fn namespace_file_of_wrong_size_is_refused_with_both_numbers() {
 
 #[test]
 fn unknown_profile_is_refused() {
-    let (_folder, socket) = folder();
-    let socket = socket.to_str().expect("a plain path");
-
-    let output = run(&[
-        "serve",
-        "vhost-user",
-        "--socket",
-        socket,
-        "--profile",
-        "no-such",
-    ]);
-
+    let output = serve_vhost_user(&["--profile", "no-such"]);
     assert_refused(output, 2, &["no-such"]);
 }
 
 #[test]
 fn profile_below_the_floor_is_refused() {
-    let (_folder, socket) = folder();
-    let socket = socket.to_str().expect("a plain path");
-
-    let output = run(&[
-        "serve",
-        "vhost-user",
-        "--socket",
-        socket,
-        "--profile",
-        "low-latency",
-        "--floor",
-        "5us",
-    ]);
-
+    let output = serve_vhost_user(&["--profile", "low-latency", "--floor", "5us"]);
     assert_refused(output, 2, &["low-latency", "read.time", "5000 ns"]);
 }
 
 #[test]
 fn mapped_doorbells_are_refused() {
-    let (_folder, socket) = folder();
-    let socket = socket.to_str().expect("a plain path");
-
-    let output = run(&[
-        "serve",
-        "vhost-user",
-        "--socket",
-        socket,
-        "--doorbells",
-        "mapped",
-    ]);
-
+    let output = serve_vhost_user(&["--doorbells", "mapped"]);
     assert_refused(output, 2, &["mapped", "shadow"]);
 }
 

@@ -14,13 +14,11 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use emulator::bench::{Access, Driver};
-use emulator::controller::{BlockSize, ControllerConfig, NamespaceConfig};
-use emulator::engine::Engine;
-use emulator::media::{self, Backing, Media, MediaConfig};
-use emulator::pci::{Identity, NvmeFunction};
+use emulator::controller::BlockSize;
+use emulator::frontend::kvm::micro::{DeviceSetup, Doorbells};
+use emulator::media::Backing;
 use emulator::reference::{Reference, WINDOW, Windows, two_cores};
-use emulator::timing::{Model, Profile};
-use vm_memory::VolatileSlice;
+use emulator::timing::Profile;
 
 /// Size of the namespaces and of the area that the reference copies from, in bytes: far more than
 /// any cache.
@@ -116,32 +114,19 @@ fn main() {
 /// A device without delays, served on `core`, and its driver. All of a medium in memory is written:
 /// the host gives memory only to what was, and that takes its time.
 fn driver(backing: &Backing, core: usize) -> Driver {
-    let mut media = media::open(&MediaConfig::new(backing.clone(), AREA)).expect("a medium");
-    if matches!(backing, Backing::Ram) {
-        fill(&mut *media);
-    }
-    let config = ControllerConfig {
+    let setup = DeviceSetup {
+        doorbells: Doorbells::Shadow,
+        media: backing.clone(),
+        bytes: AREA,
+        block: BlockSize::B512,
         queue_pairs: 4,
-        vectors: 2,
-        ..ControllerConfig::default()
+        profile: Profile::load("floor").expect("the floor profile"),
+        seed: 1,
+        floor: 0,
+        filled: matches!(backing, Backing::Ram),
     };
-    let vectors = config.vectors;
-    let namespace = NamespaceConfig {
-        media,
-        block_size: BlockSize::B512,
-    };
-    let profile = Profile::load("floor").expect("the floor profile");
-    let engine = Engine::new(config, vec![namespace], Model::new(profile, 1)).expect("a device");
-    let function = NvmeFunction::new(engine, &Identity::default(), vectors);
+    let function = setup.build().expect("a device");
     Driver::start(function, AREA, BlockSize::B512, core).expect("a device that comes up")
-}
-
-fn fill(media: &mut dyn Media) {
-    let mut piece = vec![0x5A; 1 << 20];
-    let piece = VolatileSlice::from(piece.as_mut_slice());
-    for offset in (0..AREA).step_by(1 << 20) {
-        media.write(offset, &piece).expect("room");
-    }
 }
 
 fn run(

@@ -94,11 +94,16 @@ impl Default for Latencies {
 impl Latencies {
     /// The median, in nanoseconds; 0 without commands.
     pub fn median(&mut self) -> Nanos {
-        let middle = self.taken.len() / 2;
-        match self.taken.is_empty() {
-            true => 0,
-            false => *self.taken.select_nth_unstable(middle).1,
-        }
+        median(&mut self.taken)
+    }
+}
+
+/// The one in the middle; 0 of none.
+pub(super) fn median(times: &mut [Nanos]) -> Nanos {
+    let middle = times.len() / 2;
+    match times {
+        [] => 0,
+        times => *times.select_nth_unstable(middle).1,
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{Access, BenchError, Driver, Latencies};
 use crate::controller::BlockSize;
 use crate::frontend::kvm::micro::{DeviceSetup, Doorbells};
+use crate::media::Backing;
 use crate::reference::{WINDOW, Windows};
 use crate::timing::{Floor, Nanos, Profile, Service};
 
@@ -82,6 +83,7 @@ pub(super) fn device(
 pub(super) fn setup(profile: Profile, seed: u64, floor: Nanos) -> DeviceSetup {
     DeviceSetup {
         doorbells: Doorbells::Shadow,
+        media: Backing::Ram,
         bytes: AREA,
         block: BlockSize::B512,
         queue_pairs: 2,

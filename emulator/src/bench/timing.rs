@@ -8,12 +8,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::floor::{AREA, READ, device, measure_floor, setup};
+use super::driver::median;
+use super::floor::{AREA, READ, device, measure_floor, setup, whole};
 use super::{BenchError, Latencies};
 use crate::drive::PollerOptions;
 use crate::frontend::kvm::micro::{Doorbells, Measurement, MicroGuest, Scenario};
 use crate::observe::Summary;
-use crate::reference::{round_trip_nanos, two_cores};
+use crate::reference::{Windows, round_trip_nanos, two_cores};
 use crate::timing::{Floor, Model, Nanos, Profile, Request, Work};
 
 /// How it is measured.
@@ -129,7 +130,7 @@ fn in_process(
         READ,
         depth,
         commands,
-        &mut crate::reference::Windows::default(),
+        &mut Windows::default(),
         &mut latencies,
     )?;
     let median = latencies.median();
@@ -170,10 +171,7 @@ fn micro_guest(
     let measured = report.vcpus.first().and_then(|vcpu| vcpu.measured.as_ref());
     let measured =
         measured.ok_or_else(|| BenchError::Device("the micro-guest measured nothing".into()))?;
-    let delivered = (
-        super::floor::whole(measured.latency_p50_ns),
-        measured.mean_rate(),
-    );
+    let delivered = (whole(measured.latency_p50_ns), measured.mean_rate());
     let counted = function.engine().counters().summary();
     Ok(row(options, "micro-guest", depth, delivered, &counted))
 }
@@ -220,13 +218,9 @@ fn modelled(options: &TimingOptions, depth: u16) -> (Nanos, f64) {
         in_flight.push(Reverse(due));
     }
     let last = in_flight.into_iter().map(|Reverse(due)| due).max();
-    let middle = latencies.len() / 2;
-    let median = match latencies.is_empty() {
-        true => 0,
-        false => *latencies.select_nth_unstable(middle).1,
-    };
     let spent = std::time::Duration::from_nanos(last.unwrap_or(0));
-    (median, per_second(options.commands, spent.as_secs_f64()))
+    let rate = per_second(options.commands, spent.as_secs_f64());
+    (median(&mut latencies), rate)
 }
 
 fn read(sequence: u64) -> Request {

@@ -8,6 +8,7 @@ use emulator::drive::PollerOptions;
 use emulator::frontend::kvm::micro::{
     DeviceSetup, Doorbells, Measurement, MicroGuest, Report, Scenario,
 };
+use emulator::media::Backing;
 use emulator::pci::NvmeFunction;
 use emulator::timing::Profile;
 use libtest_mimic::{Completion, Trial};
@@ -115,6 +116,7 @@ fn device(doorbells: Doorbells) -> NvmeFunction {
 fn device_with(profile: &str, doorbells: Doorbells) -> NvmeFunction {
     DeviceSetup {
         doorbells,
+        media: Backing::Ram,
         bytes: 32 << 20,
         block: BlockSize::B512,
         queue_pairs: 4,

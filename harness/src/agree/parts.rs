@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Side;
 use crate::model::Outcome;
 use crate::sweep::fio::FioResult;
+use crate::sweep::trace::due;
 
 /// Parts of the mean time of a cell's I/Os, in nanoseconds. They add up to it: what nobody knows is
 /// `None` here, and in `waiting_ns`.
@@ -101,14 +102,6 @@ impl Parts {
             ("late", self.late_ns),
             ("completion", self.completion_ns),
         ]
-    }
-}
-
-/// When a command was due; what is not timed is due when it is done.
-fn due(command: &TraceRecord) -> u64 {
-    match command.due.get() {
-        0 => command.completed.get(),
-        due => due,
     }
 }
 

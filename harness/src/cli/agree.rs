@@ -71,8 +71,8 @@ pub fn run(options: &AgreeOptions, verbose: u8) -> anyhow::Result<ExitCode> {
     );
     let document = serde_json::to_string_pretty(&agreement).context("writing the document")?;
     let shown = report::agreement(&agreement, Style::Markdown);
-    write(&folder, "agree.json", &document)?;
-    write(&folder, "report.txt", &shown)?;
+    report::keep(&folder, "agree.json", &document)?;
+    report::keep(&folder, "report.txt", &shown)?;
     tell!("{}", if json { document } else { shown })?;
     progress.line(&format!("results are in {}", folder.display()));
     match agreement.within {
@@ -87,11 +87,6 @@ pub fn run(options: &AgreeOptions, verbose: u8) -> anyhow::Result<ExitCode> {
         .into()),
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    std::fs::write(folder.join(name), format!("{text}\n"))
-        .with_context(|| format!("writing {name}"))
 }
 
 /// Refuses what not every side can have.

@@ -12,6 +12,7 @@ use emulator::reference::{round_trip_nanos, two_cores};
 use serde::Serialize;
 
 use super::floor::failure;
+use super::model::profile;
 use super::tell::tell;
 use crate::exit::Failure;
 use crate::machine::Host;
@@ -133,11 +134,8 @@ fn run_timing(options: &TimingBenchOptions) -> anyhow::Result<ExitCode> {
     let micro_guest = Host::look().kvm.kvm;
     let mut plans = Vec::new();
     for name in &options.profile {
-        let path = repository.config("profiles", "toml", name)?;
-        let profile = emulator::config::load_profile(&path.display().to_string())
-            .map_err(|error| Failure::usage(error.to_string()))?;
         plans.push(TimingOptions {
-            profile,
+            profile: profile(&repository, name)?,
             seed: options.seed,
             commands: options.commands,
             depths: options.depths.clone(),
@@ -167,9 +165,7 @@ fn show(
 ) -> anyhow::Result<ExitCode> {
     let document = serde_json::to_string_pretty(report).context("writing the document")?;
     for (name, text) in [("bench.json", document.as_str()), ("report.txt", text)] {
-        let path = folder.join(name);
-        std::fs::write(&path, format!("{text}\n"))
-            .with_context(|| format!("writing {}", path.display()))?;
+        report::keep(folder, name, text)?;
     }
     if json {
         tell!("{document}")?;

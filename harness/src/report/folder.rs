@@ -62,6 +62,15 @@ pub fn make_folder(named: Option<&Path>, subject: &str) -> anyhow::Result<PathBu
     Ok(path.to_owned())
 }
 
+/// Keeps a text, which gets a line's end, in a result folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn keep(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = folder.join(name);
+    fs::write(&path, format!("{text}\n")).with_context(|| format!("writing {}", path.display()))
+}
+
 impl ResultFolder {
     /// Makes the folder that the user named, or a new one in `results/`.
     ///
@@ -109,7 +118,7 @@ impl ResultFolder {
             document,
         };
         let json = serde_json::to_string_pretty(&run).context("writing run.json")?;
-        fs::write(self.path.join("run.json"), json + "\n").context("writing run.json")?;
+        keep(&self.path, "run.json", &json)?;
         fs::write(self.path.join("report.md"), markdown(document, environment))
             .context("writing report.md")
     }

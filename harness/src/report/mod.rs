@@ -13,7 +13,7 @@ mod table;
 pub use agree::agreement;
 pub use compare::{iops_table, latency_table};
 pub use environment::{Environment, revision};
-pub use folder::{ResultFolder, make_folder};
+pub use folder::{ResultFolder, keep, make_folder};
 pub use html::{comparison_page, grid_page, prediction_page, write_page};
 pub use model::{comparison_table, grid_csv, grid_table, prediction_table};
 pub use read::{Circumstances, Run, runs_of};

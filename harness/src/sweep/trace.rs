@@ -61,6 +61,14 @@ pub fn taken(record: &TraceRecord) -> u64 {
     record.reaped.get().max(record.completed.get())
 }
 
+/// When a command was due; what is not timed is due when it is done.
+pub fn due(record: &TraceRecord) -> u64 {
+    match record.due.get() {
+        0 => record.completed.get(),
+        due => due,
+    }
+}
+
 /// Tracks of a picture: commands that overlap lie on tracks of their own.
 #[derive(Clone, Debug, Default)]
 pub struct Tracks {

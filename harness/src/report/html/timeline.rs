@@ -11,7 +11,7 @@ use super::scale::Axis;
 use crate::exit::Failure;
 use crate::guest::Flavour;
 use crate::report::read::Run;
-use crate::sweep::trace::{Tracks, taken};
+use crate::sweep::trace::{Tracks, due, taken};
 use crate::sweep::{IoPath, pace};
 
 /// I/Os of the slowest path that are shown from beginning to end.
@@ -226,11 +226,7 @@ impl Means {
 fn parts(command: &TraceRecord) -> [(u64, u64); PARTS.len()] {
     let fetched = command.fetched.get();
     let completed = command.completed.get().max(fetched);
-    // What is not timed is served until it is completed.
-    let due = match command.due.get() {
-        0 => completed,
-        due => due.min(completed).max(fetched),
-    };
+    let due = due(command).clamp(fetched, completed);
     let started = command.started.get().min(due).max(fetched);
     [
         (fetched, started),

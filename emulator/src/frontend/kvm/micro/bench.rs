@@ -18,6 +18,7 @@ use super::guest::{MicroError, MicroGuest};
 use super::scenario::{Doorbells, Measurement, Scenario};
 use crate::controller::BlockSize;
 use crate::drive::PollerOptions;
+use crate::media::Backing;
 use crate::pci::NvmeFunction;
 use crate::reference::{Reference, round_trip_nanos, two_cores};
 use crate::timing::Profile;
@@ -163,6 +164,7 @@ impl Plan {
         let profile = Profile::parse(FLOOR, "floor");
         let setup = DeviceSetup {
             doorbells: self.doorbells,
+            media: Backing::Ram,
             bytes: self.area,
             block: BlockSize::B512,
             queue_pairs: 2,

@@ -10,11 +10,13 @@ use crate::media::{self, Backing, Media, MediaConfig, MediaError, OpenError};
 use crate::pci::{Identity, NvmeFunction};
 use crate::timing::{Model, Nanos, Profile};
 
-/// A controller with one namespace in memory.
+/// A controller with one namespace.
 #[derive(Clone, Debug)]
 pub struct DeviceSetup {
     /// How doorbells reach it.
     pub doorbells: Doorbells,
+    /// What the namespace's data are in.
+    pub media: Backing,
     /// Bytes of the namespace, a multiple of the block.
     pub bytes: u64,
     /// Its blocks.
@@ -56,7 +58,7 @@ impl DeviceSetup {
     /// # Errors
     /// When a value cannot be, or the host has no memory for it.
     pub fn build(self) -> Result<NvmeFunction, DeviceError> {
-        let mut media = media::open(&MediaConfig::new(Backing::Ram, self.bytes))?;
+        let mut media = media::open(&MediaConfig::new(self.media, self.bytes))?;
         if self.filled {
             fill(&mut *media)?;
         }
